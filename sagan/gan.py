@@ -1,0 +1,204 @@
+"""The adversarial game: both networks, both optimisers, one training step."""
+
+import keras
+import tensorflow as tf
+
+from sagan.layers.spectral_norm import spectral_layers
+from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
+
+
+class GAN:
+    """Trains a generator and a discriminator against each other.
+
+    One step is `d_steps` discriminator updates, each on fresh real images and
+    fresh latents, then one generator update, then the moving average of the
+    generator. Latents and labels are a function of `seed` and the step alone,
+    so that a resumed run draws the same ones.
+
+    The released code updates the generator first. Its power iteration for the
+    discriminator is stored on the real half of a discriminator update only;
+    here real and fake images pass through in one call, so it is stored once
+    an update too, and a generator update leaves it alone.
+
+    Args:
+        generator: The `Generator` to train.
+        discriminator: The `Discriminator` to train.
+        ema_generator: A second generator of the same shape, which receives
+            the moving average of the first one's weights.
+        g_optimizer: Optimiser of the generator.
+        d_optimizer: Optimiser of the discriminator.
+        seed: Of latents and labels.
+        ema_decay: Of the moving average, in `[0, 1)`.
+        ema_start: Step until which the average just follows the generator.
+        jit_compile: Whether XLA compiles the step.
+
+    Source: Zhang et al. (2019), arXiv:1805.08318, section 4; the moving
+    average is that of BigGAN-PyTorch's SAGAN recipe, not of the paper.
+    """
+
+    def __init__(
+        self,
+        generator,
+        discriminator,
+        ema_generator,
+        g_optimizer,
+        d_optimizer,
+        seed=0,
+        ema_decay=0.9999,
+        ema_start=0,
+        jit_compile=False,
+    ):
+        self.generator = generator
+        self.discriminator = discriminator
+        self.ema_generator = ema_generator
+        self.g_optimizer = g_optimizer
+        self.d_optimizer = d_optimizer
+        self.seed = seed
+        self.ema_decay = ema_decay
+        self.ema_start = ema_start
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        # Restoring a checkpoint fills only variables that exist.
+        g_optimizer.build(generator.trainable_variables)
+        d_optimizer.build(discriminator.trainable_variables)
+        ema_generator.trainable = False
+        ema_generator.set_weights(generator.get_weights())
+        self.train_step = tf.function(self._train_step, jit_compile=jit_compile)
+        # A function of its own, so that d_steps updates are traced once.
+        self._traced_d_update = tf.function(self.update_discriminator)
+
+    def _train_step(self, images, labels):
+        """Runs one training step.
+
+        Args:
+            images: Real images, `[d_steps, batch, size, size, channels]`,
+                float32 in [-1, 1].
+            labels: Their labels, `[d_steps, batch]`, int32.
+
+        Returns:
+            Dict of scalars, float32; those of the discriminator are from its
+            last update.
+        """
+        seed = tf.random.experimental.stateless_fold_in([self.seed, 0], self.step)
+        d_steps = images.shape[0]
+        for i in range(d_steps):
+            fold = tf.random.experimental.stateless_fold_in(seed, i)
+            scalars = self._traced_d_update(images[i], labels[i], fold)
+        fold = tf.random.experimental.stateless_fold_in(seed, d_steps)
+        scalars |= self.update_generator(images.shape[1], fold)
+        self.update_ema()
+        self.step.assign_add(1)
+        return scalars
+
+    def update_discriminator(self, images, labels, seed):
+        """Updates the discriminator on one batch of real and of fake images.
+
+        Args:
+            images: `[batch, size, size, channels]`, float32 in [-1, 1].
+            labels: `[batch]`, int32.
+            seed: Of the latents, `[2]`, integer.
+
+        Returns:
+            Dict of scalars, float32.
+        """
+        latents, fake_labels = self.draw_latents(images.shape[0], seed)
+        fakes = self.generator(latents, fake_labels, training=True)
+        with tf.GradientTape() as tape:
+            logits = self.discriminator(
+                tf.concat([images, fakes], 0),
+                tf.concat([labels, fake_labels], 0),
+                training=True,
+            )
+            real_logits, fake_logits = tf.split(logits, 2)
+            loss = hinge_discriminator_loss(real_logits, fake_logits)
+            scaled_loss = self.d_optimizer.scale_loss(loss)
+        variables = self.discriminator.trainable_variables
+        gradients = tape.gradient(scaled_loss, variables)
+        scalars = {
+            "d_loss": loss,
+            "real_logits": tf.reduce_mean(real_logits),
+            "fake_logits": tf.reduce_mean(fake_logits),
+            "real_accuracy": _mean(real_logits > 0),
+            "fake_accuracy": _mean(fake_logits < 0),
+            "real_std": _batch_std(images),
+            "fake_std": _batch_std(fakes),
+            "d_gradient_norm": _norm(gradients, self.d_optimizer),
+        }
+        self.d_optimizer.apply(gradients, variables)
+        return scalars
+
+    def update_generator(self, batch_size, seed):
+        """Updates the generator on one batch of fake images.
+
+        Args:
+            batch_size: Number of images.
+            seed: Of the latents, `[2]`, integer.
+
+        Returns:
+            Dict of scalars, float32.
+        """
+        latents, labels = self.draw_latents(batch_size, seed)
+        with tf.GradientTape() as tape:
+            fakes = self.generator(latents, labels, training=True)
+            logits = self.discriminator(fakes, labels, training=False)
+            loss = hinge_generator_loss(logits)
+            scaled_loss = self.g_optimizer.scale_loss(loss)
+        variables = self.generator.trainable_variables
+        gradients = tape.gradient(scaled_loss, variables)
+        scalars = {
+            "g_loss": loss,
+            "g_gradient_norm": _norm(gradients, self.g_optimizer),
+        }
+        self.g_optimizer.apply(gradients, variables)
+        return scalars
+
+    def update_ema(self):
+        """Moves the average of the generator by one step.
+
+        Weights and batch-norm moments are averaged. The singular vectors `u`
+        are not, since an average of them belongs to no kernel: each follows
+        its averaged kernel by a power iteration of its own.
+        """
+        decay = tf.where(self.step < self.ema_start, 0.0, self.ema_decay)
+        layers = spectral_layers(self.ema_generator)
+        vectors = {id(layer.u) for layer in layers}
+        for average, weight in zip(
+            self.ema_generator.weights, self.generator.weights, strict=True
+        ):
+            if id(average) not in vectors:
+                average.assign_sub((1.0 - decay) * (average - weight))
+        for layer in layers:
+            layer.effective_kernel(training=True)
+
+    def draw_latents(self, batch_size, seed):
+        """Returns latents `[batch, latent_dim]` and labels `[batch]`.
+
+        Latents are standard normal, float32; labels uniform, int32.
+        """
+        seeds = tf.random.split(seed, 2)
+        latents = tf.random.stateless_normal(
+            [batch_size, self.generator.latent_dim], seeds[0]
+        )
+        labels = tf.random.stateless_uniform(
+            [batch_size],
+            seeds[1],
+            maxval=max(1, self.generator.num_classes),
+            dtype=tf.int32,
+        )
+        return latents, labels
+
+
+def _mean(condition):
+    return tf.reduce_mean(tf.cast(condition, tf.float32))
+
+
+def _batch_std(images):
+    """Mean over pixels of the standard deviation over the batch."""
+    return tf.reduce_mean(tf.math.reduce_std(images, axis=0))
+
+
+def _norm(gradients, optimizer):
+    """Global norm of gradients, without the loss scale they carry."""
+    norm = tf.linalg.global_norm(gradients)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        norm /= tf.cast(optimizer.dynamic_scale, tf.float32)
+    return norm

@@ -1,0 +1,175 @@
+"""Self-attention over an image's positions, and the paper's control for it.
+
+The paper's letters: f makes keys, g queries and h values, all 1x1
+convolutions; v is the output projection, gamma the gate of the residual. In
+the released code they are called phi, theta, g, sn_conv_attn and sigma_ratio.
+"""
+
+import keras
+import tensorflow as tf
+
+from sagan.layers.conv import Conv3x3
+from sagan.layers.pointwise import Pointwise
+
+
+class SelfAttention(keras.layers.Layer):
+    """`x + gamma * v(softmax(g(x) f(x)^T) h(x))`, gamma starting at zero.
+
+    Two variants, by `variant`:
+    `"released"`: f, g have C/8 channels, h has C/2; keys and values are 2x2
+    max-pooled. The published scores were made with this code.
+    `"paper"`: f, g and h all have C/8 channels and nothing is pooled.
+
+    In both there is no scaling by the key length, no bias, and no activation.
+    The softmax is in float32 under every dtype policy; under float16, so are
+    the scores, whose range is that of the squared features.
+
+    Args:
+        variant: `"released"` or `"paper"`.
+        pointwise: Implementation of the 1x1 convolutions.
+        spectral_norm: Whether their kernels are spectrally normalised.
+
+    Input shape: `[batch, height, width, channels]`, float.
+    Output shape: as the input, in `compute_dtype`.
+
+    Raises:
+        ValueError: If `variant` is unknown.
+
+    Source: Zhang et al. (2019), arXiv:1805.08318, equations 1 to 3;
+    `sn_non_local_block_sim` in non_local.py of the released code.
+    """
+
+    def __init__(
+        self,
+        variant="released",
+        pointwise="conv2d",
+        spectral_norm=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if variant not in ("released", "paper"):
+            raise ValueError(
+                f"Unknown attention variant {variant!r}: expected 'released' "
+                "or 'paper'."
+            )
+        self.pooled = variant == "released"
+        self.pointwise = pointwise
+        self.spectral_norm = spectral_norm
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        narrow = max(1, channels // 8)
+        value = max(1, channels // 2) if self.pooled else narrow
+        self.f = _projection(self, narrow, "f")  # key
+        self.g = _projection(self, narrow, "g")  # query
+        self.h = _projection(self, value, "h")  # value
+        self.v = _projection(self, channels, "v")  # output
+        for layer in (self.f, self.g, self.h):
+            layer.build(input_shape)
+        self.v.build((*input_shape[:-1], value))
+        self.gamma = self.add_weight(
+            name="gamma", shape=(), initializer="zeros"
+        )  # gate
+
+    def attention_map(self, inputs, training=False):
+        """Returns where each position looks.
+
+        Args:
+            inputs: `[batch, height, width, channels]`, float.
+            training: Whether the power iterations are kept.
+
+        Returns:
+            `[batch, height * width, keys]`, float32, each row summing to one;
+            there are `ceil(height / 2) * ceil(width / 2)` keys when pooled,
+            else `height * width`, both in row-major order.
+        """
+        keys = _positions(self._pool(self.f(inputs, training=training)))
+        queries = _positions(self.g(inputs, training=training))
+        if self.compute_dtype == "float16":
+            keys = tf.cast(keys, tf.float32)
+            queries = tf.cast(queries, tf.float32)
+        scores = tf.matmul(queries, keys, transpose_b=True)  # [b, hw, keys]
+        return tf.nn.softmax(tf.cast(scores, tf.float32))
+
+    def call(self, inputs, training=False):
+        attention = self.attention_map(inputs, training)
+        values = _positions(self._pool(self.h(inputs, training=training)))
+        outputs = tf.matmul(tf.cast(attention, values.dtype), values)
+        shape = tf.shape(inputs)
+        outputs = tf.reshape(
+            outputs, [shape[0], shape[1], shape[2], values.shape[-1]]
+        )  # [batch, height, width, channels of h]
+        outputs = self.v(outputs, training=training)
+        return inputs + tf.convert_to_tensor(self.gamma) * outputs
+
+    def _pool(self, inputs):
+        if not self.pooled:
+            return inputs
+        return tf.nn.max_pool2d(inputs, ksize=2, strides=2, padding="SAME")
+
+
+class ResidualControl(keras.layers.Layer):
+    """A residual bottleneck with the parameters of a `SelfAttention` block.
+
+    Pre-activation 1x1, 3x3, 1x1 convolutions of width `m` without bias, gated
+    like the attention: `2 C m + 9 m^2` equals the released block's `1.25 C^2`
+    at `m = 5 C / 18`, here rounded.
+
+    Args:
+        pointwise: Implementation of the 1x1 convolutions.
+        spectral_norm: Whether the kernels are spectrally normalised.
+
+    Input shape: `[batch, height, width, channels]`, float.
+    Output shape: as the input, in `compute_dtype`.
+
+    Source: the paper compares attention with "residual blocks with the same
+    number of parameters" (section 5.2) without giving their layers; the
+    bottleneck and the gate are this project's reading.
+    """
+
+    def __init__(self, pointwise="conv2d", spectral_norm=True, **kwargs):
+        super().__init__(**kwargs)
+        self.pointwise = pointwise
+        self.spectral_norm = spectral_norm
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        width = max(1, round(5 * channels / 18))
+        self.reduce = _projection(self, width, "reduce")
+        self.conv = Conv3x3(
+            width,
+            use_bias=False,
+            spectral_norm=self.spectral_norm,
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+        self.expand = _projection(self, channels, "expand")
+        self.reduce.build(input_shape)
+        self.conv.build((*input_shape[:-1], width))
+        self.expand.build((*input_shape[:-1], width))
+        self.gamma = self.add_weight(
+            name="gamma", shape=(), initializer="zeros"
+        )  # gate
+
+    def call(self, inputs, training=False):
+        outputs = inputs
+        for layer in (self.reduce, self.conv, self.expand):
+            outputs = layer(tf.nn.relu(outputs), training=training)
+        return inputs + tf.convert_to_tensor(self.gamma) * outputs
+
+
+def _projection(block, filters, name):
+    """Makes one of a block's 1x1 convolutions, all alike but for width."""
+    return Pointwise(
+        filters,
+        implementation=block.pointwise,
+        use_bias=False,
+        spectral_norm=block.spectral_norm,
+        dtype=block.dtype_policy,
+        name=name,
+    )
+
+
+def _positions(inputs):
+    """`[batch, height, width, channels]` to `[batch, positions, channels]`."""
+    return tf.reshape(inputs, [tf.shape(inputs)[0], -1, inputs.shape[-1]])

@@ -1,0 +1,112 @@
+"""Spectral normalisation, and the base of every layer that has a kernel.
+
+The method is that of Miyato et al. (2018), arXiv:1802.05957, as the released
+SAGAN code applies it to both networks. `keras.layers.SpectralNormalization`
+computes something else: it overwrites the kernel in place, lets no gradient
+through sigma and does not normalise outside training.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def spectral_normalize(kernel, u, epsilon=1e-12):
+    """Divides a kernel by its largest singular value, estimated from `u`.
+
+    One power iteration on the kernel reshaped to `[-1, filters]`. The singular
+    vectors are constants to the gradient and sigma is not, so the gradient is
+    that of `kernel / sigma`.
+
+    Args:
+        kernel: `[..., filters]`, float32.
+        u: Estimate of the right singular vector, `[1, filters]`, float32.
+        epsilon: Lower bound of sigma, so that a zero kernel stays zero.
+
+    Returns:
+        `kernel / sigma`, and the improved `u` that the next call starts from.
+
+    Source: Miyato et al. (2018), algorithm 1; sn.py of the released code
+    (which also differentiates through the iteration: a second-order term that
+    vanishes once `u` has converged).
+    """
+    matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])  # [fan_in, filters]
+    v = tf.matmul(u, tf.stop_gradient(matrix), transpose_b=True)  # [1, fan_in]
+    v = tf.math.l2_normalize(v, epsilon=epsilon**2)
+    projected = tf.matmul(v, matrix)  # [1, filters]
+    u = tf.math.l2_normalize(tf.stop_gradient(projected), epsilon=epsilon**2)
+    sigma = tf.reduce_sum(projected * u)
+    return kernel / tf.maximum(sigma, epsilon), u
+
+
+class SpectralLayer(keras.layers.Layer):
+    """A linear layer whose kernel is divided by its spectral norm on every use.
+
+    The kernel is kept raw and in float32, `u` is a variable of its own that
+    moves only in training, and both stay float32 under every dtype policy.
+
+    Args:
+        filters: Number of output channels, the last axis of the kernel.
+        use_bias: Whether there is a bias per filter.
+        spectral_norm: Whether the kernel is normalised.
+    """
+
+    def __init__(self, filters, use_bias=True, spectral_norm=True, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.use_bias = use_bias
+        self.spectral_norm = spectral_norm
+
+    def add_kernel(self, shape):
+        """Makes the variables: kernel `[*shape, filters]`, bias and `u`."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*shape, self.filters),
+            initializer="glorot_uniform",
+            autocast=False,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=(self.filters,), initializer="zeros"
+            )
+        if self.spectral_norm:
+            self.u = self.add_weight(
+                name="u",
+                shape=(1, self.filters),
+                initializer=keras.initializers.TruncatedNormal(stddev=1.0),
+                trainable=False,
+                autocast=False,
+            )
+
+    def add_bias(self, outputs):
+        """Returns `outputs` plus the bias, if there is one."""
+        if not self.use_bias:
+            return outputs
+        return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
+
+    def effective_kernel(self, training=False):
+        """Returns the kernel as it is applied, float32, shaped like `kernel`.
+
+        Args:
+            training: Whether `u` keeps the result of its power iteration.
+        """
+        kernel = tf.convert_to_tensor(self.kernel)
+        if not self.spectral_norm:
+            return kernel
+        kernel, u = spectral_normalize(kernel, tf.convert_to_tensor(self.u))
+        if training:
+            self.u.assign(u)
+        return kernel
+
+    def largest_singular_value(self):
+        """Returns the estimate of the raw kernel's sigma: scalar, float32."""
+        matrix = tf.reshape(self.kernel, [-1, self.filters])
+        return tf.norm(tf.matmul(matrix, self.u, transpose_b=True))
+
+
+def spectral_layers(network):
+    """Returns the normalised layers of a network, in the order they run."""
+    return [
+        layer
+        for layer in network._flatten_layers()  # Keras has no public walk.
+        if isinstance(layer, SpectralLayer) and layer.spectral_norm
+    ]

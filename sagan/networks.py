@@ -1,0 +1,368 @@
+"""The generator and the discriminator of SAGAN, at any resolution."""
+
+import contextlib
+from collections.abc import Sequence
+
+import gin
+import keras
+import tensorflow as tf
+
+from sagan.layers.attention import ResidualControl, SelfAttention
+from sagan.layers.blocks import DiscriminatorBlock, GeneratorBlock
+from sagan.layers.conv import Conv3x3
+from sagan.layers.linear import ClassEmbedding, Dense
+from sagan.layers.norm import BatchNorm
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+ATTENTIONS = ("released", "paper", "residual")
+
+# Widths in units of `base_channels`. Generator: of the 4x4 layer, then of each
+# block. Discriminator: of each block. 128 and 32 are the released SAGAN and
+# its CIFAR-10 form, 64 the layout of PyTorch-StudioGAN, 256 that of BigGAN.
+GENERATOR_WIDTHS = {
+    32: (4, 4, 4, 4),
+    64: (16, 8, 4, 2, 1),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+}
+DISCRIMINATOR_WIDTHS = {
+    32: (2, 2, 2, 2),
+    64: (1, 2, 4, 8, 16),
+    128: (1, 2, 4, 8, 16, 16),
+    256: (1, 2, 4, 8, 8, 16, 16),
+}
+# The discriminator's last blocks keep the resolution.
+DISCRIMINATOR_FLAT_BLOCKS = {32: 2, 64: 1, 128: 1, 256: 1}
+
+
+class Generator(keras.Model):
+    """Latents and labels to images.
+
+    A dense layer to 4x4, one block a doubling, attention after the blocks
+    whose output has a resolution in `attention_resolutions`, and batch norm,
+    ReLU, 3x3 convolution, tanh.
+
+    Args:
+        image_size: Height and width of the images, a key of
+            `GENERATOR_WIDTHS`.
+        channels: Of the images, 1 or 3.
+        base_channels: Unit of the widths.
+        latent_dim: Length of a latent vector.
+        num_classes: Number of classes, or 0 for an unconditional network.
+        attention: `"released"`, `"paper"` or `"residual"`, see
+            `sagan.layers.attention`.
+        attention_resolutions: Resolutions that have an attention block.
+        pointwise: Implementation of all 1x1 convolutions.
+        spectral_norm: Whether kernels are spectrally normalised.
+        fused_resampling: Whether up-sampling is merged into convolutions.
+        batch_norm_decay: Of the moving moments in the blocks.
+        final_batch_norm_decay: Of those before the last convolution.
+
+    Input shape: latents `[batch, latent_dim]`, float; labels `[batch]`,
+        integer, unused when unconditional.
+    Output shape: `[batch, image_size, image_size, channels]`, float32 in
+        [-1, 1].
+
+    Source: `generator_test` in generator.py of the released code.
+    """
+
+    def __init__(
+        self,
+        image_size,
+        channels=3,
+        base_channels=64,
+        latent_dim=128,
+        num_classes=0,
+        attention="released",
+        attention_resolutions=(32,),
+        pointwise="conv2d",
+        spectral_norm=True,
+        fused_resampling=True,
+        batch_norm_decay=0.999,
+        final_batch_norm_decay=0.9999,
+    ):
+        super().__init__(name="generator")
+        self.latent_dim = latent_dim
+        self.num_classes = num_classes
+        first, *widths = (
+            base_channels * width for width in GENERATOR_WIDTHS[image_size]
+        )
+        self.dense = Dense(4 * 4 * first, spectral_norm=spectral_norm)
+        self.blocks = tuple(
+            GeneratorBlock(
+                width,
+                num_classes=num_classes,
+                batch_norm_decay=batch_norm_decay,
+                pointwise=pointwise,
+                spectral_norm=spectral_norm,
+                fused_resampling=fused_resampling,
+            )
+            for width in widths
+        )
+        self.attentions = _place_attention(
+            [4 * 2**i for i in range(len(widths) + 1)],
+            attention_resolutions,
+            attention,
+            pointwise,
+            spectral_norm,
+        )
+        self.norm = BatchNorm(decay=final_batch_norm_decay)
+        self.conv = Conv3x3(channels, spectral_norm=spectral_norm)
+
+    def call(self, latents, labels=None, training=False):
+        features = self.dense(latents, training=training)
+        features = tf.reshape(
+            features, [-1, 4, 4, features.shape[-1] // 16]
+        )  # [batch, 4, 4, channels]
+        features = self.attentions[0](features, training=training)
+        for block, attention in zip(
+            self.blocks, self.attentions[1:], strict=True
+        ):
+            features = block(features, labels, training=training)
+            features = attention(features, training=training)
+        features = tf.nn.relu(self.norm(features, training=training))
+        features = self.conv(features, training=training)
+        return tf.tanh(tf.cast(features, tf.float32))
+
+
+class Discriminator(keras.Model):
+    """Images and labels to logits.
+
+    Residual blocks, attention after the first block whose output has a
+    resolution in `attention_resolutions`, ReLU, sum over positions, and a
+    dense layer, to which the conditional network adds the inner product of
+    features and class embedding. The head is in float32.
+
+    Args:
+        image_size: Height and width of the images, a key of
+            `DISCRIMINATOR_WIDTHS`.
+        base_channels: Unit of the widths.
+        num_classes: Number of classes, or 0 for an unconditional network.
+        attention: As the generator's.
+        attention_resolutions: As the generator's.
+        pointwise: Implementation of all 1x1 convolutions.
+        spectral_norm: Whether kernels are spectrally normalised.
+        fused_resampling: Whether pooling is merged into convolutions.
+
+    Input shape: images `[batch, image_size, image_size, channels]`, float in
+        [-1, 1]; labels `[batch]`, integer, unused when unconditional.
+    Output shape: `[batch, 1]`, float32.
+
+    Source: `discriminator_test` in discriminator.py of the released code.
+    """
+
+    def __init__(
+        self,
+        image_size,
+        base_channels=64,
+        num_classes=0,
+        attention="released",
+        attention_resolutions=(32,),
+        pointwise="conv2d",
+        spectral_norm=True,
+        fused_resampling=True,
+    ):
+        super().__init__(name="discriminator")
+        self.num_classes = num_classes
+        widths = [
+            base_channels * width for width in DISCRIMINATOR_WIDTHS[image_size]
+        ]
+        halvings = len(widths) - DISCRIMINATOR_FLAT_BLOCKS[image_size]
+        self.blocks = tuple(
+            DiscriminatorBlock(
+                width,
+                down=i < halvings,
+                first=i == 0,
+                pointwise=pointwise,
+                spectral_norm=spectral_norm,
+                fused_resampling=fused_resampling,
+            )
+            for i, width in enumerate(widths)
+        )
+        self.attentions = _place_attention(
+            [image_size // 2 ** min(i + 1, halvings) for i in range(len(widths))],
+            attention_resolutions,
+            attention,
+            pointwise,
+            spectral_norm,
+        )
+        self.dense = Dense(1, spectral_norm=spectral_norm, dtype="float32")
+        if num_classes:
+            self.embedding = ClassEmbedding(
+                num_classes,
+                widths[-1],
+                spectral_norm=spectral_norm,
+                dtype="float32",
+            )
+
+    def call(self, images, labels=None, training=False):
+        features = images
+        for block, attention in zip(self.blocks, self.attentions, strict=True):
+            features = block(features, training=training)
+            features = attention(features, training=training)
+        features = tf.cast(tf.nn.relu(features), tf.float32)
+        features = tf.reduce_sum(features, axis=[1, 2])  # [batch, channels]
+        logits = self.dense(features, training=training)  # [batch, 1]
+        if self.num_classes:
+            embedded = self.embedding(labels, training=training)
+            logits += tf.reduce_sum(embedded * features, -1, keepdims=True)
+        return logits
+
+
+@gin.configurable
+def build_generator(
+    image_size: int = gin.REQUIRED,
+    channels: int = 3,
+    base_channels: int = 64,
+    latent_dim: int = 128,
+    num_classes: int = 0,
+    attention: str = "released",
+    attention_resolutions: Sequence[int] = (32,),
+    pointwise: str = "conv2d",
+    spectral_norm: bool = True,
+    fused_resampling: bool = True,
+    batch_norm_decay: float = 0.999,
+    final_batch_norm_decay: float = 0.9999,
+    precision: str = "float32",
+) -> Generator:
+    """Makes a `Generator` with its variables.
+
+    Args:
+        precision: Dtype policy, one of `PRECISIONS`. The other arguments are
+            those of `Generator`.
+
+    Raises:
+        ValueError: If a value is not among the possible ones.
+    """
+    _check_size(image_size, base_channels, num_classes)
+    with _dtype_policy(precision):
+        generator = Generator(
+            image_size,
+            channels=channels,
+            base_channels=base_channels,
+            latent_dim=latent_dim,
+            num_classes=num_classes,
+            attention=attention,
+            attention_resolutions=attention_resolutions,
+            pointwise=pointwise,
+            spectral_norm=spectral_norm,
+            fused_resampling=fused_resampling,
+            batch_norm_decay=batch_norm_decay,
+            final_batch_norm_decay=final_batch_norm_decay,
+        )
+    generator(tf.zeros([1, latent_dim]), tf.zeros([1], tf.int32))
+    return generator
+
+
+@gin.configurable
+def build_discriminator(
+    image_size: int = gin.REQUIRED,
+    channels: int = 3,
+    base_channels: int = 64,
+    num_classes: int = 0,
+    attention: str = "released",
+    attention_resolutions: Sequence[int] = (32,),
+    pointwise: str = "conv2d",
+    spectral_norm: bool = True,
+    fused_resampling: bool = True,
+    precision: str = "float32",
+) -> Discriminator:
+    """Makes a `Discriminator` with its variables.
+
+    Args:
+        channels: Of the images.
+        precision: Dtype policy, one of `PRECISIONS`. The other arguments are
+            those of `Discriminator`.
+
+    Raises:
+        ValueError: If a value is not among the possible ones.
+    """
+    _check_size(image_size, base_channels, num_classes)
+    with _dtype_policy(precision):
+        discriminator = Discriminator(
+            image_size,
+            base_channels=base_channels,
+            num_classes=num_classes,
+            attention=attention,
+            attention_resolutions=attention_resolutions,
+            pointwise=pointwise,
+            spectral_norm=spectral_norm,
+            fused_resampling=fused_resampling,
+        )
+    images = tf.zeros([1, image_size, image_size, channels])
+    discriminator(images, tf.zeros([1], tf.int32))
+    return discriminator
+
+
+def attention_blocks(network):
+    """Returns the attention blocks of a network by resolution-ordered name."""
+    return {
+        layer.name: layer
+        for layer in network.attentions
+        if hasattr(layer, "gamma")
+    }
+
+
+def _place_attention(stages, resolutions, attention, pointwise, spectral_norm):
+    """Makes one layer a stage: attention where asked, else the identity.
+
+    Args:
+        stages: Resolution of the features at each stage. Where several stages
+            share one, the first gets the block.
+        resolutions: Those that are to have an attention block.
+    """
+    missing = sorted(set(resolutions) - set(stages))
+    if missing:
+        raise ValueError(
+            f"attention_resolutions has {missing}, but the features of this "
+            f"network are {sorted(set(stages))} pixels wide."
+        )
+    if attention not in ATTENTIONS:
+        raise ValueError(
+            f"Unknown attention {attention!r}: expected one of "
+            f"{', '.join(ATTENTIONS)}; for none, set attention_resolutions = ()."
+        )
+    layers = []
+    for i, resolution in enumerate(stages):
+        name = f"attention_{resolution}"
+        if resolution not in resolutions or resolution in stages[:i]:
+            layers.append(keras.layers.Identity())
+        elif attention == "residual":
+            layers.append(ResidualControl(pointwise, spectral_norm, name=name))
+        else:
+            layers.append(
+                SelfAttention(attention, pointwise, spectral_norm, name=name)
+            )
+    return tuple(layers)
+
+
+def _check_size(image_size, base_channels, num_classes):
+    if image_size not in GENERATOR_WIDTHS:
+        raise ValueError(
+            f"image_size is {image_size!r}: expected one of "
+            f"{sorted(GENERATOR_WIDTHS)}."
+        )
+    for name, value, least in (
+        ("base_channels", base_channels, 1),
+        ("num_classes", num_classes, 0),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"{name} is {value!r}: expected an integer >= {least}."
+            )
+
+
+@contextlib.contextmanager
+def _dtype_policy(precision):
+    """Makes layers constructed inside follow the policy `precision`."""
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"Unknown precision {precision!r}: expected one of "
+            f"{', '.join(PRECISIONS)}."
+        )
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)

@@ -1,0 +1,59 @@
+"""Adam for both networks, each with its own rate (TTUR)."""
+
+import gin
+import keras
+
+
+@gin.configurable
+def make_optimizers(
+    mixed_float16: bool,
+    g_learning_rate: float = 1e-4,
+    d_learning_rate: float = 4e-4,
+    g_beta_1: float = 0.0,
+    d_beta_1: float = 0.0,
+    g_beta_2: float = 0.999,
+    d_beta_2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> tuple[keras.optimizers.Optimizer, keras.optimizers.Optimizer]:
+    """Makes the generator's and the discriminator's optimiser.
+
+    The defaults are the released code's; the paper's text has beta_2 0.9.
+
+    Args:
+        mixed_float16: Whether each optimiser scales its loss dynamically, so
+            that float16 gradients stay in range, and skips an update whose
+            gradients are not finite.
+        g_learning_rate: Of the generator.
+        d_learning_rate: Of the discriminator.
+        g_beta_1: Decay of the generator's first moment.
+        d_beta_1: Decay of the discriminator's first moment.
+        g_beta_2: Decay of the generator's second moment.
+        d_beta_2: Decay of the discriminator's second moment.
+        epsilon: Of both.
+
+    Source: Zhang et al. (2019), arXiv:1805.08318, section 4; Heusel et al.
+    (2017), arXiv:1706.08500 for the two rates.
+    """
+    optimizers = (
+        keras.optimizers.Adam(g_learning_rate, g_beta_1, g_beta_2, epsilon),
+        keras.optimizers.Adam(d_learning_rate, d_beta_1, d_beta_2, epsilon),
+    )
+    if not mixed_float16:
+        return optimizers
+    return tuple(
+        keras.optimizers.LossScaleOptimizer(optimizer)
+        for optimizer in optimizers
+    )
+
+
+def loss_scale(optimizer: keras.optimizers.Optimizer) -> float:
+    """Returns the factor the optimiser's loss is multiplied by now."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return float(optimizer.dynamic_scale.numpy())
+    return 1.0
+
+
+def updates_applied(optimizer: keras.optimizers.Optimizer) -> int:
+    """Returns how many updates were applied; a skipped one does not count."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return int(inner.iterations.numpy())

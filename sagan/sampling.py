@@ -1,0 +1,91 @@
+"""From latents to images, and from images to a grid in a PNG file."""
+
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+
+def fixed_inputs(generator, num_images, seed=0, columns=8):
+    """Draws latents, and labels that name one class a row of the grid.
+
+    Args:
+        generator: Says `latent_dim` and `num_classes`.
+        num_images: How many.
+        seed: Of the latents.
+        columns: Of the grid the images are meant for.
+
+    Returns:
+        Latents `[num_images, latent_dim]`, standard normal float32, and labels
+        `[num_images]`, int32, all zero for an unconditional generator.
+    """
+    latents = tf.random.stateless_normal(
+        [num_images, generator.latent_dim], [seed, 0]
+    )
+    labels = tf.range(num_images) // columns % max(1, generator.num_classes)
+    return latents, labels
+
+
+def generate(generator, latents, labels, batch_size=64):
+    """Returns images as NumPy, `[n, size, size, channels]` in [-1, 1].
+
+    Batch norm uses its moving moments, so an image does not depend on the
+    others in its batch.
+
+    Args:
+        generator: A `Generator`.
+        latents: `[n, latent_dim]`, float32.
+        labels: `[n]`, int32.
+        batch_size: How many images are made at a time.
+    """
+    return np.concatenate(
+        [
+            generator(
+                latents[i : i + batch_size], labels[i : i + batch_size]
+            ).numpy()
+            for i in range(0, len(latents), batch_size)
+        ]
+    )
+
+
+def to_uint8(images):
+    """Maps [-1, 1] to 0..255 by rounding, clipping what lies outside."""
+    return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def make_grid(images, columns=8, gap=2):
+    """Lays images out in rows on white.
+
+    Args:
+        images: `[n, height, width, channels]`, float in [-1, 1].
+        columns: How many images a row holds; a last row may be shorter.
+        gap: Pixels between images.
+
+    Returns:
+        `[height', width', channels]`, uint8.
+    """
+    n, height, width, channels = images.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    grid = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels),
+        255,
+        np.uint8,
+    )
+    for i, image in enumerate(to_uint8(images)):
+        top = i // columns * (height + gap)
+        left = i % columns * (width + gap)
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def save_png(path, pixels):
+    """Writes `[height, width, 1 or 3]` uint8 as PNG, whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.save(partial, format="PNG")
+    os.replace(partial, path)

@@ -1,0 +1,64 @@
+"""What every command does first: a quiet TensorFlow and short errors."""
+
+import contextlib
+import os
+import pathlib
+import sys
+import traceback
+
+from absl import logging
+
+_PACKAGE = str(pathlib.Path(__file__).parent)
+
+
+def start_tensorflow():
+    """Imports TensorFlow without its start-up lines and sets up GPU memory.
+
+    TensorFlow writes some lines to file descriptor 2 whatever its log level,
+    so that is closed around the import. GPU memory is taken as needed rather
+    than all at once.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    with _silent_stderr():
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus and os.path.exists("/proc/driver/nvidia/version"):
+        logging.warning(
+            "This machine has an NVIDIA driver, but TensorFlow finds no GPU "
+            "and will use the CPU. Its CUDA libraries come with "
+            "pip install -e '.[cuda]'."
+        )
+
+
+@contextlib.contextmanager
+def short_errors():
+    """Ends the command with one line where this project raised the error.
+
+    An exception raised by this package is meant for the user: its message
+    names what is wrong and the fix. Any other keeps its traceback.
+    """
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        origin = traceback.extract_tb(error.__traceback__)[-1].filename
+        if not origin.startswith(_PACKAGE):
+            raise
+        # gin appends where a configurable was called from.
+        message = str(error).split("\n  In call to configurable")[0]
+        sys.exit(f"Error: {message}")
+
+
+@contextlib.contextmanager
+def _silent_stderr():
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

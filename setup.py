@@ -1,0 +1,35 @@
+"""Packaging of the SAGAN research codebase."""
+
+from setuptools import find_packages, setup
+
+# Each lower bound is the oldest release the test suite has passed with. Upper
+# bounds stand where the next release line is untested against the Keras
+# internals (variables, dtype policies, checkpoints) this project relies on.
+setup(
+    name="sagan",
+    version="0.1.0",
+    description="Self-Attention GAN in TensorFlow 2 and Keras 3",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["sagan", "sagan.*"]),
+    install_requires=[
+        "absl-py>=2.1",
+        "gin-config>=0.5.0",
+        # Imported by tensorflow-datasets, which does not declare it.
+        "importlib_resources>=6.0",
+        "keras>=3.15,<3.16",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "pillow>=10.0",
+        # tf.summary needs it; tensorflow does not install it.
+        "tensorboard>=2.20",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        # The NVIDIA libraries for training on a GPU.
+        "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "dev": ["pytest>=8.0", "ruff>=0.6"],
+    },
+)
