@@ -78,7 +78,9 @@ class GAN:
             Dict of scalars, float32; those of the discriminator are from its
             last update.
         """
-        seed = tf.random.experimental.stateless_fold_in([self.seed, 0], self.step)
+        seed = tf.random.experimental.stateless_fold_in(
+            [self.seed, 0], self.step
+        )
         d_steps = images.shape[0]
         for i in range(d_steps):
             fold = tf.random.experimental.stateless_fold_in(seed, i)
@@ -168,6 +170,17 @@ class GAN:
                 average.assign_sub((1.0 - decay) * (average - weight))
         for layer in layers:
             layer.effective_kernel(training=True)
+
+    def trackables(self):
+        """Returns all state by name: what a checkpoint has to hold."""
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "ema_generator": self.ema_generator,
+            "g_optimizer": self.g_optimizer,
+            "d_optimizer": self.d_optimizer,
+            "step": self.step,
+        }
 
     def draw_latents(self, batch_size, seed):
         """Returns latents `[batch, latent_dim]` and labels `[batch]`.

@@ -82,6 +82,7 @@ class Generator(keras.Model):
         final_batch_norm_decay=0.9999,
     ):
         super().__init__(name="generator")
+        self.image_shape = (image_size, image_size, channels)
         self.latent_dim = latent_dim
         self.num_classes = num_classes
         first, *widths = (
@@ -136,6 +137,7 @@ class Discriminator(keras.Model):
     Args:
         image_size: Height and width of the images, a key of
             `DISCRIMINATOR_WIDTHS`.
+        channels: Of the images, 1 or 3.
         base_channels: Unit of the widths.
         num_classes: Number of classes, or 0 for an unconditional network.
         attention: As the generator's.
@@ -154,6 +156,7 @@ class Discriminator(keras.Model):
     def __init__(
         self,
         image_size,
+        channels=3,
         base_channels=64,
         num_classes=0,
         attention="released",
@@ -163,6 +166,7 @@ class Discriminator(keras.Model):
         fused_resampling=True,
     ):
         super().__init__(name="discriminator")
+        self.image_shape = (image_size, image_size, channels)
         self.num_classes = num_classes
         widths = [
             base_channels * width for width in DISCRIMINATOR_WIDTHS[image_size]
@@ -180,7 +184,10 @@ class Discriminator(keras.Model):
             for i, width in enumerate(widths)
         )
         self.attentions = _place_attention(
-            [image_size // 2 ** min(i + 1, halvings) for i in range(len(widths))],
+            [
+                image_size // 2 ** min(i + 1, halvings)
+                for i in range(len(widths))
+            ],
             attention_resolutions,
             attention,
             pointwise,
@@ -270,7 +277,6 @@ def build_discriminator(
     """Makes a `Discriminator` with its variables.
 
     Args:
-        channels: Of the images.
         precision: Dtype policy, one of `PRECISIONS`. The other arguments are
             those of `Discriminator`.
 
@@ -281,6 +287,7 @@ def build_discriminator(
     with _dtype_policy(precision):
         discriminator = Discriminator(
             image_size,
+            channels=channels,
             base_channels=base_channels,
             num_classes=num_classes,
             attention=attention,
@@ -289,7 +296,7 @@ def build_discriminator(
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
         )
-    images = tf.zeros([1, image_size, image_size, channels])
+    images = tf.zeros([1, *discriminator.image_shape])
     discriminator(images, tf.zeros([1], tf.int32))
     return discriminator
 
@@ -320,7 +327,7 @@ def _place_attention(stages, resolutions, attention, pointwise, spectral_norm):
     if attention not in ATTENTIONS:
         raise ValueError(
             f"Unknown attention {attention!r}: expected one of "
-            f"{', '.join(ATTENTIONS)}; for none, set attention_resolutions = ()."
+            f"{', '.join(ATTENTIONS)}. For none, attention_resolutions = ()."
         )
     layers = []
     for i, resolution in enumerate(stages):

@@ -1,6 +1,7 @@
 """What every command does first: a quiet TensorFlow and short errors."""
 
 import contextlib
+import logging as stdlib_logging
 import os
 import pathlib
 import sys
@@ -9,6 +10,17 @@ import traceback
 from absl import logging
 
 _PACKAGE = str(pathlib.Path(__file__).parent)
+
+
+def start_logging():
+    """Logs to the terminal from INFO on, in short lines."""
+    logging.set_verbosity(logging.INFO)
+    handler = logging.get_absl_handler()
+    handler.setFormatter(
+        stdlib_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+    )
+    # TensorFlow tells of every checkpoint how long it took to shard it.
+    handler.addFilter(lambda record: record.module != "functional_saver")
 
 
 def start_tensorflow():
@@ -25,6 +37,9 @@ def start_tensorflow():
         gpus = tf.config.list_physical_devices("GPU")
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
+    # The remapper merges operations for inference. On a training step it
+    # gives up with an error line, and costs nothing to leave out.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     if not gpus and os.path.exists("/proc/driver/nvidia/version"):
         logging.warning(
             "This machine has an NVIDIA driver, but TensorFlow finds no GPU "

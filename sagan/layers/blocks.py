@@ -113,12 +113,20 @@ class DiscriminatorBlock(keras.layers.Layer):
             fused=fused_resampling,
             spectral_norm=spectral_norm,
         )
-        self.shortcut = Pointwise(
-            filters, implementation=pointwise, spectral_norm=spectral_norm
-        )
+        self.shortcut = None
+        self.pointwise = pointwise
+        self.spectral_norm = spectral_norm
 
     def build(self, input_shape):
-        self.identity = not self.down and input_shape[-1] == self.filters
+        if self.down or input_shape[-1] != self.filters:
+            self.shortcut = Pointwise(
+                self.filters,
+                implementation=self.pointwise,
+                spectral_norm=self.spectral_norm,
+                dtype=self.dtype_policy,
+                name="shortcut",
+            )
+            self.shortcut.build(input_shape)
 
     def call(self, inputs, training=False):
         outputs = inputs if self.first else tf.nn.relu(inputs)
@@ -127,7 +135,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         return outputs + self._shortcut(inputs, training)
 
     def _shortcut(self, inputs, training):
-        if self.identity:
+        if self.shortcut is None:
             return inputs
         if not self.down:
             return self.shortcut(inputs, training=training)

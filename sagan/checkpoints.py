@@ -1,0 +1,186 @@
+"""Checkpoints: what they hold, how they are written, kept and restored.
+
+A checkpoint is a folder `step_00001000`. It is written under another name and
+renamed when complete, so a folder of that name is a whole checkpoint whatever
+moment the process was killed at.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+
+import tensorflow as tf
+from absl import logging
+
+_FOLDER = re.compile(r"step_(\d+)$")
+_PARTIAL = ".partial_"
+_DAMAGED = "damaged_"
+# What reading a truncated, altered or incomplete file was seen to raise.
+_DAMAGE = (tf.errors.OpError, IndexError)
+
+
+class Checkpoints:
+    """The checkpoints of one training run.
+
+    Args:
+        directory: Where they are; made if absent.
+        contents: Trackable objects by name; `GAN.trackables()`.
+        keep_last: How many of the newest stay on disk.
+        keep_every: Checkpoints at multiples of this step stay too; 0 for none.
+
+    Raises:
+        ValueError: If `keep_last` is not positive.
+    """
+
+    def __init__(self, directory, contents, keep_last=3, keep_every=0):
+        if keep_last < 1:
+            raise ValueError(f"keep_last is {keep_last}: expected at least 1.")
+        self.directory = pathlib.Path(directory)
+        self.keep_last = keep_last
+        self.keep_every = keep_every
+        self.contents = tf.train.Checkpoint(**contents)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for leftover in self.directory.glob(f"{_PARTIAL}*"):
+            shutil.rmtree(leftover)
+
+    def save(self, step: int) -> pathlib.Path:
+        """Writes a checkpoint and deletes those no longer kept."""
+        folder = _folder(self.directory, step)
+        partial = self.directory / f"{_PARTIAL}{folder.name}"
+        try:
+            self.contents.write(str(partial / "checkpoint"))
+            _flush(partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+        self._delete_old()
+        return folder
+
+    def newest(self) -> pathlib.Path | None:
+        """Returns the newest checkpoint's folder, or None."""
+        steps = checkpoint_steps(self.directory)
+        return _folder(self.directory, steps[-1]) if steps else None
+
+    def restore_latest(self) -> int | None:
+        """Restores the newest readable checkpoint.
+
+        One that cannot be read is reported, set aside under the name
+        `damaged_...`, and the one before it is tried.
+
+        Returns:
+            Its step, or None if there is no checkpoint.
+
+        Raises:
+            ValueError: If there are checkpoints and none can be read.
+        """
+        steps = checkpoint_steps(self.directory)
+        for step in reversed(steps):
+            folder = _folder(self.directory, step)
+            try:
+                status = self.contents.read(str(folder / "checkpoint"))
+            except _DAMAGE as error:
+                aside = self.directory / f"{_DAMAGED}{folder.name}"
+                logging.error(
+                    "Checkpoint %s is damaged (%s). It is set aside as %s and "
+                    "the one before it is tried.",
+                    folder,
+                    _first_line(error),
+                    aside.name,
+                )
+                shutil.rmtree(aside, ignore_errors=True)
+                os.replace(folder, aside)
+                continue
+            status.assert_consumed()
+            return step
+        if steps:
+            raise ValueError(
+                f"None of the {len(steps)} checkpoints in {self.directory} can "
+                "be read. Start anew with another --workdir."
+            )
+        return None
+
+    def _delete_old(self):
+        steps = checkpoint_steps(self.directory)
+        for step in steps[: -self.keep_last]:
+            if not self.keep_every or step % self.keep_every:
+                shutil.rmtree(_folder(self.directory, step))
+
+
+def checkpoint_steps(directory) -> list[int]:
+    """Returns the steps that have a checkpoint, ascending."""
+    matches = (
+        _FOLDER.match(path.name) for path in pathlib.Path(directory).glob("*")
+    )
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def restore_generator(directory, generator, step=None, ema=True) -> int:
+    """Fills a generator from a checkpoint, for sampling; changes no file.
+
+    Args:
+        directory: Where the checkpoints are.
+        generator: A built `Generator` of the run's shape.
+        step: Which checkpoint; None for the newest.
+        ema: Whether to take the moving average of the weights.
+
+    Returns:
+        The step of the checkpoint.
+
+    Raises:
+        ValueError: If there is no such checkpoint, it cannot be read, or it
+            does not fit the generator.
+    """
+    steps = checkpoint_steps(directory)
+    if not steps:
+        raise ValueError(
+            f"There is no checkpoint in {directory}: train first, or check "
+            "--workdir."
+        )
+    if step is None:
+        step = steps[-1]
+    if step not in steps:
+        raise ValueError(
+            f"There is no checkpoint of step {step} in {directory}. There are "
+            f"{', '.join(map(str, steps))}."
+        )
+    folder = _folder(pathlib.Path(directory), step)
+    name = "ema_generator" if ema else "generator"
+    checkpoint = tf.train.Checkpoint(**{name: generator})
+    try:
+        status = checkpoint.read(str(folder / "checkpoint"))
+        status.assert_existing_objects_matched().expect_partial()
+    except _DAMAGE as error:
+        raise ValueError(
+            f"Checkpoint {folder} is damaged ({_first_line(error)}). Take "
+            "another with --step."
+        ) from error
+    return step
+
+
+def write_text(path, text: str) -> None:
+    """Writes a small text file, whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _folder(directory, step):
+    return directory / f"step_{step:08d}"
+
+
+def _flush(folder):
+    """Makes sure the files are on disk before their folder gets its name."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _first_line(error):
+    return str(error).splitlines()[0][:200] if str(error) else type(error)

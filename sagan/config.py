@@ -1,0 +1,192 @@
+"""Gin configs: reading them with helpful errors, recording and comparing."""
+
+import difflib
+import importlib.util  # noqa: F401  gin uses it without importing it.
+import inspect
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+
+import gin
+from gin import config_parser
+
+CONFIG_FILE = "config.gin"
+OPERATIVE_CONFIG_FILE = "operative_config.gin"
+
+# What may differ when a run goes on: its length, and how it is watched, kept
+# and stored. Everything else is the experiment itself.
+RESUMABLE = frozenset(
+    f"train.{name}"
+    for name in (
+        "num_steps",
+        "log_every",
+        "sample_every",
+        "num_samples",
+        "save_every",
+        "keep_last",
+        "keep_every",
+        "max_nonfinite",
+    )
+)
+
+
+def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
+    """Parses gin files and bindings, replacing whatever was bound before.
+
+    Args:
+        files: Paths; a later one overrides an earlier one.
+        bindings: `"train.num_steps = 10"` or, for a macro, `"NUM_STEPS=10"`;
+            they override the files.
+
+    Raises:
+        ValueError: If a file is missing, a line is no gin, or a name is
+            unknown, with file, line and the nearest known name.
+    """
+    if not files:
+        raise ValueError(
+            "No config was given: pass --gin_config, for example "
+            "--gin_config=configs/synthetic.gin."
+        )
+    for file in files:
+        if not pathlib.Path(file).is_file():
+            raise ValueError(f"Config file {file!r} does not exist.")
+    bindings = list(bindings)
+    gin.clear_config()
+    try:
+        gin.parse_config_files_and_bindings(files, bindings)
+    except SyntaxError as error:
+        raise ValueError(_explain_syntax(error)) from error
+    except ValueError as error:
+        raise ValueError(_explain_name(str(error))) from error
+    _check_macros(files, bindings)
+
+
+def flatten(config: str) -> dict[str, object]:
+    """Parses gin text to `{"function.parameter": value}`, macros filled in."""
+    values, macros = {}, {}
+    parser = config_parser.ConfigParser(config, _Literals())
+    for statement in parser:
+        if not isinstance(statement, config_parser.BindingStatement):
+            continue
+        name = f"{statement.scope}/" if statement.scope else ""
+        name += statement.selector.rpartition(".")[2]
+        if not statement.arg_name:
+            macros[name] = statement.value
+        elif name == "macro":
+            macros[statement.scope] = statement.value
+        else:
+            values[f"{name}.{statement.arg_name}"] = statement.value
+    return {
+        key: macros.get(value.name, value)
+        if isinstance(value, _Macro)
+        else value
+        for key, value in values.items()
+    }
+
+
+def check_resumable(before: str, now: str) -> None:
+    """Checks that a run can go on under a config.
+
+    Args:
+        before: Operative config of the run so far, gin text.
+        now: Operative config of this process.
+
+    Raises:
+        ValueError: If a value outside `RESUMABLE` differs, naming each.
+    """
+    old, new = flatten(before), flatten(now)
+    changed = [
+        f"  {name}: {old.get(name)!r} -> {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if name not in RESUMABLE and old.get(name) != new.get(name)
+    ]
+    if changed:
+        raise ValueError(
+            "This run was started with other hyperparameters:\n"
+            + "\n".join(changed)
+            + "\nRun it with the old values, or give the new ones a workdir "
+            "of their own with --workdir."
+        )
+
+
+class _Macro:
+    def __init__(self, name):
+        self.name = name
+
+
+class _Literals(config_parser.ParserDelegate):
+    """Reads values without resolving what they refer to."""
+
+    def configurable_reference(self, scoped_name, evaluate):
+        return f"@{scoped_name}{'()' if evaluate else ''}"
+
+    def macro(self, scoped_name):
+        return _Macro(scoped_name)
+
+
+def _explain_syntax(error: SyntaxError) -> str:
+    where = f"{error.filename or 'bindings'}, line {error.lineno}"
+    line = (error.text or "").strip()
+    return (
+        f"Cannot read the config ({where}): {line or error.msg}\n"
+        "Strings need quotes (POINTWISE='matmul'), and booleans are True and "
+        "False."
+    )
+
+
+def _explain_name(message: str) -> str:
+    """Adds the nearest known name to gin's message for an unknown one."""
+    unknown, known = None, []
+    function = re.search(r"No configurable matching '([^']*)'", message)
+    parameter = re.search(
+        r"Configurable '([^']*)' doesn't have a parameter named '([^']*)'",
+        message,
+    )
+    if function:
+        unknown = function[1]
+        known = [
+            name.rpartition(".")[2] for name, _ in gin.config._REGISTRY.items()
+        ]
+    elif parameter:
+        unknown = parameter[2]
+        function = gin.get_configurable(parameter[1])
+        known = inspect.signature(inspect.unwrap(function)).parameters
+    elif undefined := re.search(
+        r"No bindings specified for '([^/]*)/", message
+    ):
+        return (
+            f"The config uses the macro %{undefined[1]}, which no file or "
+            "binding defines."
+        )
+    nearest = difflib.get_close_matches(unknown or "", known, n=1, cutoff=0.5)
+    hint = f"\nDid you mean {nearest[0]!r}?" if nearest else ""
+    return message.strip() + hint
+
+
+def _check_macros(files: Sequence[str], bindings: Sequence[str]) -> None:
+    """Refuses a macro that nothing uses: gin takes any name."""
+    config = gin.config_str()
+    used = set(re.findall(r"%([A-Za-z_]\w*)", config))
+    bound = set(re.findall(r"^([A-Za-z_]\w*) = ", config, re.MULTILINE))
+    for name in sorted(bound - used):
+        nearest = difflib.get_close_matches(name, used, n=1, cutoff=0.5)
+        raise ValueError(
+            f"Nothing uses the macro {name!r} of "
+            f"{_place_of(name, files, bindings)}. "
+            + (f"Did you mean {nearest[0]!r}? " if nearest else "")
+            + f"This config has {', '.join(sorted(used))}."
+        )
+
+
+def _place_of(name: str, files: Sequence[str], bindings: Sequence[str]) -> str:
+    """Says where a macro is bound last: a binding, or a line of a file."""
+    pattern = re.compile(rf"\s*{name}\s*=")
+    for number, binding in enumerate(bindings, start=1):
+        if pattern.match(binding):
+            return f"--gin_bindings, number {number} ({binding.strip()!r})"
+    for file in reversed(files):
+        lines = pathlib.Path(file).read_text().splitlines()
+        for number, line in enumerate(lines, start=1):
+            if pattern.match(line):
+                return f"{file}, line {number}"
+    return "an included file"

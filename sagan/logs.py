@@ -1,0 +1,162 @@
+"""The record of a run: scalars in a plain file, TensorBoard, a progress bar."""
+
+import contextlib
+import json
+import pathlib
+import resource
+import sys
+import time
+
+import tensorflow as tf
+from absl import logging
+from tqdm import tqdm
+
+from sagan.checkpoints import write_text
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class RunLog:
+    """Writes what a run measures.
+
+    Scalars go to `metrics.jsonl`, one JSON object a line with `step`, and to
+    TensorBoard, as do images. Lines of steps after `step` are dropped: the
+    run was stopped behind its last checkpoint and makes them again.
+
+    Args:
+        workdir: The run's folder.
+        step: Where the run starts or goes on.
+        num_steps: Where it ends.
+    """
+
+    def __init__(self, workdir, step: int, num_steps: int):
+        workdir = pathlib.Path(workdir)
+        self.path = workdir / METRICS_FILE
+        _drop_after(self.path, step)
+        self.file = self.path.open("a")
+        self.board = tf.summary.create_file_writer(str(workdir / "tensorboard"))
+        self.bar = tqdm(
+            initial=step,
+            total=num_steps,
+            unit="step",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
+        self.num_steps = num_steps
+        self.started = time.perf_counter()
+        self.start_step = step
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.bar.close()
+        self.file.close()
+        self.board.close()
+
+    def advance(self, **values: float) -> None:
+        """Moves the progress bar one step on and shows `values` beside it."""
+        self.bar.set_postfix(
+            {name: f"{value:.3g}" for name, value in values.items()},
+            refresh=False,
+        )
+        self.bar.update()
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Writes scalars, and a line on the terminal where there is no bar."""
+        self.file.write(json.dumps({"step": step} | values) + "\n")
+        self.file.flush()
+        with self.board.as_default(step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self.board.flush()
+        if self.bar.disable:
+            logging.info(
+                "step %d/%d  d_loss %.3f  g_loss %.3f  %.1f images/s  %s left",
+                step,
+                self.num_steps,
+                values["d_loss"],
+                values["g_loss"],
+                values["images_per_second"],
+                self._time_left(step),
+            )
+
+    def image(self, step: int, name: str, pixels) -> None:
+        """Writes `[height, width, channels]` uint8 to TensorBoard."""
+        with self.board.as_default(step):
+            tf.summary.image(name, pixels[None])
+
+    def _time_left(self, step):
+        seconds = time.perf_counter() - self.started
+        seconds *= (self.num_steps - step) / max(1, step - self.start_step)
+        return tqdm.format_interval(seconds)
+
+
+class StepTimer:
+    """Divides a run's time into waiting for input, steps, and the rest."""
+
+    def __init__(self):
+        self.busy = self.waited = 0.0
+        self.steps = 0
+
+    @contextlib.contextmanager
+    def input(self):
+        """Times the wait for one step's input, and counts the step."""
+        started = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - started
+        self.steps += 1
+
+    @contextlib.contextmanager
+    def step(self):
+        """Times (a part of) a training step."""
+        started = time.perf_counter()
+        yield
+        self.busy += time.perf_counter() - started
+
+    def measure(self, images_per_step: int) -> dict[str, float]:
+        """Returns the speed since the last call.
+
+        `images_per_second` counts real images; `step_seconds` is a whole
+        step's time and `input_seconds` what it waited for images in it.
+        """
+        seconds = self.busy + self.waited
+        values = {
+            "images_per_second": images_per_step * self.steps / seconds,
+            "step_seconds": seconds / self.steps,
+            "input_seconds": self.waited / self.steps,
+        }
+        self.__init__()
+        return values
+
+
+def read_metrics(workdir) -> list[dict[str, float]]:
+    """Returns the lines of a run's `metrics.jsonl`; a torn one is skipped."""
+    path = pathlib.Path(workdir) / METRICS_FILE
+    lines = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            logging.warning("%s has a torn line: %.60r", path, line)
+    return lines
+
+
+def peak_memory_bytes() -> int:
+    """Returns the most memory held so far: of the GPU if there is one.
+
+    On a CPU it is the largest resident size of the process.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        return tf.config.experimental.get_memory_info(gpus[0].name)["peak"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _drop_after(path, step):
+    lines = read_metrics(path.parent)
+    kept = "".join(
+        json.dumps(line) + "\n" for line in lines if line["step"] <= step
+    )
+    write_text(path, kept)

@@ -1,0 +1,87 @@
+"""What a run's folder says of how the run came about."""
+
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+import gin
+import keras
+import tensorflow as tf
+
+from sagan.checkpoints import write_text
+from sagan.config import (
+    CONFIG_FILE,
+    OPERATIVE_CONFIG_FILE,
+    check_resumable,
+    parse_config,
+)
+
+SESSIONS_FILE = "sessions.jsonl"
+
+
+def check_config(workdir) -> None:
+    """Checks that the run in `workdir` was made with the config of now.
+
+    Call it when everything configurable has been called.
+
+    Raises:
+        ValueError: If a hyperparameter differs, naming each.
+    """
+    path = pathlib.Path(workdir) / OPERATIVE_CONFIG_FILE
+    if path.exists():
+        check_resumable(path.read_text(), gin.operative_config_str())
+
+
+def record_config(workdir) -> None:
+    """Writes the config as asked, and with all defaults filled in."""
+    workdir = pathlib.Path(workdir)
+    write_text(workdir / CONFIG_FILE, gin.config_str())
+    write_text(workdir / OPERATIVE_CONFIG_FILE, gin.operative_config_str())
+
+
+def record_session(workdir, step: int) -> None:
+    """Adds a line on this process: when, what command, on what, from where."""
+    session = {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(
+            "T", "seconds"
+        ),
+        "step": step,
+        "command": sys.argv,
+        "commit": _commit(),
+        "python": sys.version.split()[0],
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+    }
+    with (pathlib.Path(workdir) / SESSIONS_FILE).open("a") as file:
+        file.write(json.dumps(session) + "\n")
+
+
+def parse_recorded_config(workdir) -> None:
+    """Parses the config that a run's folder holds.
+
+    Raises:
+        ValueError: If the folder holds none.
+    """
+    path = pathlib.Path(workdir) / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{workdir} is not the folder of a run: it has no {CONFIG_FILE}."
+        )
+    parse_config([str(path)])
+
+
+def _commit():
+    """Returns the commit of the source tree, with `+` if it has changes."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=40"],
+            cwd=pathlib.Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

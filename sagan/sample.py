@@ -1,0 +1,58 @@
+"""Draws a grid of samples from a run's checkpoint.
+
+  python -m sagan.sample --workdir=runs/synthetic --out=grid.png
+  python -m sagan.sample --workdir=runs/celeba --out=raw.png \\
+    --num_images=100 --seed=1 --step=100000 --noema
+
+Needs nothing but the run's folder: no data set and no config file.
+"""
+
+from absl import app, flags, logging
+
+from sagan.startup import short_errors, start_logging, start_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+flags.DEFINE_string("out", None, "PNG file to write.", required=True)
+flags.DEFINE_integer("num_images", 64, "How many images.", lower_bound=1)
+flags.DEFINE_integer("columns", 8, "Images in a row.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of the latents.")
+flags.DEFINE_integer("step", None, "Which checkpoint; the newest if not given.")
+flags.DEFINE_boolean("ema", True, "Use the moving average of the weights.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    start_logging()
+    with short_errors():
+        start_tensorflow()
+        from sagan import sampling
+        from sagan.checkpoints import restore_generator
+        from sagan.networks import build_generator
+        from sagan.record import parse_recorded_config
+
+        parse_recorded_config(FLAGS.workdir)
+        generator = build_generator()
+        step = restore_generator(
+            f"{FLAGS.workdir}/checkpoints",
+            generator,
+            step=FLAGS.step,
+            ema=FLAGS.ema,
+        )
+        inputs = sampling.fixed_inputs(
+            generator, FLAGS.num_images, FLAGS.seed, FLAGS.columns
+        )
+        images = sampling.generate(generator, *inputs)
+        sampling.save_png(FLAGS.out, sampling.make_grid(images, FLAGS.columns))
+    logging.info(
+        "Wrote %s: %d images of step %d, %s weights.",
+        FLAGS.out,
+        FLAGS.num_images,
+        step,
+        "averaged" if FLAGS.ema else "raw",
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)
