@@ -3,7 +3,6 @@
 import contextlib
 import json
 import pathlib
-import resource
 import sys
 import time
 
@@ -140,18 +139,6 @@ def read_metrics(workdir) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             logging.warning("%s has a torn line: %.60r", path, line)
     return lines
-
-
-def peak_memory_bytes() -> int:
-    """Returns the most memory held so far: of the GPU if there is one.
-
-    On a CPU it is the largest resident size of the process.
-    """
-    gpus = tf.config.list_logical_devices("GPU")
-    if gpus:
-        return tf.config.experimental.get_memory_info(gpus[0].name)["peak"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _drop_after(path, step):

@@ -46,14 +46,20 @@ def make_optimizers(
     )
 
 
+def scales_loss(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Returns whether the optimiser scales its loss dynamically."""
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
 def loss_scale(optimizer: keras.optimizers.Optimizer) -> float:
     """Returns the factor the optimiser's loss is multiplied by now."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    if scales_loss(optimizer):
         return float(optimizer.dynamic_scale.numpy())
     return 1.0
 
 
 def updates_applied(optimizer: keras.optimizers.Optimizer) -> int:
     """Returns how many updates were applied; a skipped one does not count."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return int(inner.iterations.numpy())
+    if scales_loss(optimizer):
+        optimizer = optimizer.inner_optimizer
+    return int(optimizer.iterations.numpy())

@@ -89,3 +89,38 @@ def save_png(path, pixels):
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(partial, format="PNG")
     os.replace(partial, path)
+
+
+class SampleGrids:
+    """Draws the same latents again and again as training goes on.
+
+    Args:
+        folder: Where the grids are written.
+        generators: The generators to draw with, by the name of their grids.
+        num_samples: Images in a grid.
+    """
+
+    def __init__(self, folder, generators, num_samples):
+        self.folder = pathlib.Path(folder)
+        self.generators = generators
+        self.num_samples = num_samples
+
+    def save(self, step, log):
+        """Writes each generator's grid, to `folder` and to the `RunLog`."""
+        for name, generator in self.generators.items():
+            inputs = fixed_inputs(generator, self.num_samples)
+            grid = make_grid(generate(generator, *inputs))
+            save_png(self.folder / f"step_{step:08d}_{name}.png", grid)
+            log.image(step, f"samples_{name}", grid)
+
+    def save_real(self, dataset):
+        """Writes, once, real images as the discriminator sees them."""
+        path = self.folder / "real.png"
+        if path.exists():
+            return
+        count = -(-self.num_samples // dataset.batch_size)
+        batches = [
+            images.numpy() for images, _ in dataset.batches().take(count)
+        ]
+        images = np.concatenate(batches)[: self.num_samples]
+        save_png(path, make_grid(images))

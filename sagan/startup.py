@@ -19,8 +19,13 @@ def start_logging():
     handler.setFormatter(
         stdlib_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
     )
-    # TensorFlow tells of every checkpoint how long it took to shard it.
-    handler.addFilter(lambda record: record.module != "functional_saver")
+    # TensorFlow and TFDS log, through absl too, what is of no use to a user.
+    handler.addFilter(
+        lambda record: (
+            record.levelno > stdlib_logging.INFO
+            or "site-packages" not in record.pathname
+        )
+    )
 
 
 def start_tensorflow():

@@ -1,29 +1,23 @@
 """The training loop."""
 
-import contextlib
 import pathlib
-import signal
 
 import gin
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from sagan.checkpoints import Checkpoints, checkpoint_steps
 from sagan.data import make_dataset
+from sagan.diagnostics import diagnose
 from sagan.gan import GAN
 from sagan.health import Health
-from sagan.layers.spectral_norm import spectral_layers
-from sagan.logs import RunLog, StepTimer, peak_memory_bytes
-from sagan.networks import (
-    attention_blocks,
-    build_discriminator,
-    build_generator,
-)
-from sagan.optimizers import loss_scale, make_optimizers, updates_applied
+from sagan.logs import RunLog, StepTimer
+from sagan.networks import build_discriminator, build_generator
+from sagan.optimizers import make_optimizers, scales_loss
 from sagan.record import check_config, record_config, record_session
-from sagan.sampling import fixed_inputs, generate, make_grid, save_png
+from sagan.sampling import SampleGrids
+from sagan.signals import stop_signals
 
 CHECKPOINT_FOLDER = "checkpoints"
 SAMPLE_FOLDER = "samples"
@@ -102,7 +96,11 @@ def train(
         logging.info("%s has all %d steps already.", workdir, start)
         return
     logging.info("%s at step %d.", "Going on" if start else "Starting", start)
-    grids = _SampleGrids(workdir / SAMPLE_FOLDER, gan, num_samples)
+    grids = SampleGrids(
+        workdir / SAMPLE_FOLDER,
+        {"raw": gan.generator, "ema": gan.ema_generator},
+        num_samples,
+    )
     grids.save_real(dataset)
     with RunLog(workdir, start, num_steps) as log:
         _run_steps(
@@ -131,114 +129,58 @@ def _run_steps(
 ):
     """Runs the training steps; writes what is due after each.
 
-    The scalars of a step are read after the next one has been started, so
-    that the device does not wait for Python, except where something is due.
+    The losses of a step are read after the next one has been started, so that
+    the device does not wait for Python, except where something is due.
     """
-    health = Health(scaled_loss=loss_scale(gan.g_optimizer) != 1.0)
+    health = Health(scaled_loss=scales_loss(gan.g_optimizer))
+
+    def check(step, scalars):
+        names = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
+        values = {name: float(scalars[name]) for name in names}
+        log.advance(d_loss=values["d_loss"], g_loss=values["g_loss"])
+        health.check_finite(step, values, checkpoints.newest())
+
     timer = StepTimer()
-    with _stop_signals() as stop:
-        pending = None
+    unread = None
+    with stop_signals() as stop:
         for step in steps:
             with timer.input():
                 images, labels = next(batches)
             with timer.step():
                 scalars = gan.train_step(images, labels)
-                if pending:
-                    _check(health, *pending, log, checkpoints)
-            pending = step, scalars
-            last = stop.requested or step == steps[-1]
-            if last or any(
-                step % every == 0
+                if unread:
+                    check(*unread)
+            unread = step, scalars
+            # Read once: a signal that comes later is for the next step.
+            stopped_by = stop.requested
+            last = stopped_by or step == steps[-1]
+            logs, samples, saves = (
+                last or step % every == 0
                 for every in (log_every, sample_every, save_every)
-            ):
+            )
+            if logs or samples or saves:
                 with timer.step():
-                    good = _check(health, *pending, log, checkpoints)
-                pending = None
+                    check(*unread)
+                unread = None
             if step == steps[0]:
                 logging.info("First step after %.1f s.", timer.busy)
-            if step % log_every == 0 or last:
-                values = {k: float(v) for k, v in scalars.items()}
+            if logs:
+                values = {name: float(v) for name, v in scalars.items()}
                 health.check_collapse(step, values)
                 values |= timer.measure(images.shape[0] * images.shape[1])
-                log.scalars(step, values | _diagnostics(gan, images.shape[0]))
-            if step % sample_every == 0 or last:
-                grids.save(step, log)
-            if (step % save_every == 0 or last) and good:
+                log.scalars(step, values | diagnose(gan, images.shape[0]))
+            if saves:
                 checkpoints.save(step)
-            if stop.requested:
+            if samples:
+                grids.save(step, log)
+            if stopped_by:
                 logging.info(
                     "Stopped by %s after step %d, which is saved. The same "
                     "command goes on.",
-                    stop.requested,
+                    stopped_by,
                     step,
                 )
                 break
-
-
-def _check(health, step, scalars, log, checkpoints):
-    """Reads a step's losses; stops the run if they are not finite."""
-    names = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
-    values = {name: float(scalars[name]) for name in names}
-    log.advance(d_loss=values["d_loss"], g_loss=values["g_loss"])
-    return health.check_finite(step, values, checkpoints.newest())
-
-
-def _diagnostics(gan, d_steps):
-    """Returns what is worth logging of the networks and optimisers."""
-    values = {"peak_memory_gb": peak_memory_bytes() / 1e9}
-    for network in (gan.generator, gan.discriminator):
-        for name, block in attention_blocks(network).items():
-            values[f"{network.name}/gamma/{name}"] = float(block.gamma.numpy())
-        for layer in spectral_layers(network):
-            name = f"{network.name}/sigma/{type(layer).__name__}"
-            sigma = float(layer.largest_singular_value())
-            values[name] = max(sigma, values.get(name, 0.0))
-    step = int(gan.step.numpy())
-    for letter, optimizer, updates in (
-        ("g", gan.g_optimizer, step),
-        ("d", gan.d_optimizer, step * d_steps),
-    ):
-        values[f"{letter}_learning_rate"] = float(optimizer.learning_rate)
-        values[f"{letter}_loss_scale"] = loss_scale(optimizer)
-        values[f"{letter}_skipped_updates"] = updates - updates_applied(
-            optimizer
-        )
-    return values
-
-
-class _SampleGrids:
-    """Draws the same latents again and again as training goes on."""
-
-    def __init__(self, folder, gan, num_samples):
-        self.folder = folder
-        self.gan = gan
-        self.num_samples = num_samples
-        self.inputs = fixed_inputs(gan.generator, num_samples)
-
-    def save(self, step, log):
-        """Writes a grid of the raw and one of the averaged generator."""
-        for name, generator in (
-            ("raw", self.gan.generator),
-            ("ema", self.gan.ema_generator),
-        ):
-            grid = make_grid(generate(generator, *self.inputs))
-            save_png(self.folder / f"step_{step:08d}_{name}.png", grid)
-            log.image(step, f"samples_{name}", grid)
-
-    def save_real(self, dataset):
-        """Writes, once, real images as the discriminator sees them."""
-        path = self.folder / "real.png"
-        if path.exists():
-            return
-        images = np.concatenate(
-            [
-                images.numpy()
-                for images, _ in dataset.batches().take(
-                    -(-self.num_samples // dataset.batch_size)
-                )
-            ]
-        )
-        save_png(path, make_grid(images[: self.num_samples]))
 
 
 def _make_gan(seed, ema_decay, ema_start, jit_compile):
@@ -286,31 +228,3 @@ def _check_positive(**values):
             raise ValueError(
                 f"train.{name} is {value!r}: expected an integer of at least 1."
             )
-
-
-class _Stop:
-    requested = None
-
-
-@contextlib.contextmanager
-def _stop_signals():
-    """Turns the first SIGTERM or Ctrl-C into a request to stop.
-
-    A second one has its usual effect.
-    """
-    stop = _Stop()
-
-    def request(number, frame):
-        del frame
-        stop.requested = signal.Signals(number).name
-        signal.signal(number, previous[number])
-
-    signals = (signal.SIGTERM, signal.SIGINT)
-    previous = {number: signal.getsignal(number) for number in signals}
-    for number in signals:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,0 +1,11 @@
+"""Training images: TFDS, an image folder or synthetic, as batches in [-1, 1].
+
+`make_dataset` is the way in; `agreement` scores images of the synthetic set.
+"""
+
+from sagan.data.batches import ImageDataset
+from sagan.data.pipeline import make_dataset
+from sagan.data.preprocessing import CUSTOMARY_CROPS
+from sagan.data.synthetic_agreement import agreement
+
+__all__ = ["CUSTOMARY_CROPS", "ImageDataset", "agreement", "make_dataset"]

@@ -1,0 +1,239 @@
+"""A folder of image files, one sub-folder a class or all in one place."""
+
+import atexit
+import contextlib
+import os
+import pathlib
+import threading
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+
+class ImageFolder:
+    """The image files beneath a folder, in sorted order.
+
+    A file's class is the sub-folder of `path` it lies in, at any depth;
+    classes are numbered by sorted name. If images lie in `path` itself the
+    folder has no classes. Hidden files and folders are ignored.
+
+    Attributes:
+        path: The folder.
+        files: Paths relative to it.
+        class_names: Names of the classes; empty if there are none.
+        num_classes: Their number.
+        labels: Class of each file, int32 `[size]`; zeros without classes.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no images.
+    """
+
+    def __init__(self, path: str):
+        self.path = pathlib.Path(path).expanduser()
+        if not self.path.is_dir():
+            raise FileNotFoundError(
+                f"No folder {str(self.path)!r} (looked in {os.getcwd()!r}); "
+                "name='folder:PATH' needs a folder of images."
+            )
+        self.files, others = _list_files(self.path)
+        if not self.files:
+            raise ValueError(
+                f"Folder {str(self.path)!r} holds no images: expected files "
+                f"that end in {', '.join(IMAGE_SUFFIXES)}, found {others} "
+                "other files. Point 'folder:PATH' at the images."
+            )
+        tops = [
+            name.split("/")[0] if "/" in name else "" for name in self.files
+        ]
+        names = sorted(set(tops))
+        self.class_names = [] if "" in names else names
+        if "" in names and len(names) > 1:
+            logging.warning(
+                "Folder %s holds images both directly and in sub-folders: "
+                "all are used, without classes.",
+                self.path,
+            )
+        numbers = {name: i for i, name in enumerate(self.class_names)}
+        self.labels = np.array([numbers.get(t, 0) for t in tops], np.int32)
+        self._reasons = {}
+
+    @property
+    def size(self) -> int:
+        return len(self.files)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def load(self, index):
+        """Image and label at `index`, as TensorFlow operations.
+
+        Returns:
+            uint8 `[height, width, 3]`, sizes unknown, and int32 `[]`.
+        """
+
+        def load(index):
+            return self._read(index), self.labels[index]
+
+        image, label = tf.numpy_function(
+            load, [index], [tf.uint8, tf.int32], stateful=False
+        )
+        image.set_shape([None, None, 3])
+        label.set_shape([])
+        return image, label
+
+    def _read(self, index):
+        with _EXIT.reading():
+            return read_image(self.path / self.files[index])
+
+    def examples(self) -> tf.data.Dataset:
+        """All readable images in order: `(image, label)`.
+
+        Files that cannot be read are left out and remembered for
+        `drop_unreadable`, which must follow a full pass.
+        """
+
+        def try_load(index):
+            try:
+                return self._read(index), self.labels[index], True
+            # Pillow's decoders raise many types on broken files.
+            except Exception as error:
+                self._reasons[int(index)] = f"{type(error).__name__}: {error}"
+                return np.zeros([1, 1, 3], np.uint8), np.int32(0), False
+
+        def load(index):
+            types = [tf.uint8, tf.int32, tf.bool]
+            image, label, readable = tf.numpy_function(
+                try_load, [index], types, stateful=False
+            )
+            image.set_shape([None, None, 3])
+            label.set_shape([])
+            readable.set_shape([])
+            return image, label, readable
+
+        def is_readable(image, label, readable):
+            return readable
+
+        def drop_flag(image, label, readable):
+            return image, label
+
+        data = tf.data.Dataset.range(self.size).map(
+            load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return data.filter(is_readable).map(drop_flag)
+
+    def drop_unreadable(self, max_unreadable: float) -> None:
+        """Takes the files a pass over `examples` could not read off the list.
+
+        Args:
+            max_unreadable: Largest tolerated fraction of all files.
+
+        Raises:
+            ValueError: If there are more.
+        """
+        if not self._reasons:
+            return
+        bad = sorted(self._reasons)
+        listing = [f"{self.files[i]} ({self._reasons[i]})" for i in bad]
+        text = (
+            f"{len(bad)} of {self.size} images in {str(self.path)!r} cannot "
+            f"be read: {'; '.join(listing[:20])}"
+        )
+        if len(bad) > 20:
+            text += f"; and {len(bad) - 20} more"
+        if len(bad) > max_unreadable * self.size:
+            raise ValueError(
+                f"{text}. At most {max_unreadable:.2%} is tolerated: repair "
+                "or delete them, or raise make_dataset.max_unreadable."
+            )
+        logging.warning("%s. They are skipped.", text)
+        keep = [i for i in range(self.size) if i not in self._reasons]
+        self.files = [self.files[i] for i in keep]
+        self.labels = self.labels[keep]
+        self._reasons = {}
+
+
+class _OrderlyExit:
+    """Lets no thread be in Python when the interpreter shuts down.
+
+    A thread of tf.data that calls into Python then is ended by the
+    interpreter without notice, and whoever frees its iterator waits for ever.
+    So at exit reads fail at once, which fills the pipeline's buffers, and the
+    exit goes on when no thread has called for a while.
+    """
+
+    def __init__(self):
+        self._active = set()
+        self._calls = 0
+        self._is_closing = False
+
+    @contextlib.contextmanager
+    def reading(self):
+        if self._is_closing:
+            self._calls += 1
+            raise RuntimeError("Python is shutting down: no image is read.")
+        self._active.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            self._calls += 1
+            self._active.discard(threading.get_ident())
+
+    def close(self):
+        self._is_closing = True
+        quiet, calls = 0, -1
+        while quiet < 10:
+            still = not self._active and calls == self._calls
+            quiet = quiet + 1 if still else 0
+            calls = self._calls
+            time.sleep(0.01)
+
+
+_EXIT = _OrderlyExit()
+atexit.register(_EXIT.close)
+
+
+def _list_files(root):
+    """Sorted image paths relative to `root`, and the number of other files."""
+    images, others = [], 0
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        subfolders[:] = [s for s in subfolders if not s.startswith(".")]
+        relative = pathlib.Path(folder).relative_to(root)
+        for name in names:
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(IMAGE_SUFFIXES):
+                images.append((relative / name).as_posix())
+            else:
+                others += 1
+    return sorted(images), others
+
+
+def read_image(path) -> np.ndarray:
+    """Reads an image file of any mode as uint8 RGB `[height, width, 3]`.
+
+    Turned upright by its EXIF orientation; transparency is laid on white; of
+    an animation the first frame; 16-bit grey is scaled to 8 bits.
+
+    Raises:
+        OSError, SyntaxError, ValueError: If the file cannot be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as image:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):
+            grey = np.asarray(image).astype(np.float32) / 257.0
+            grey = np.rint(grey.clip(0, 255)).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=-1)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        return np.array(image.convert("RGB"))

@@ -1,0 +1,249 @@
+"""From a dataset's name to batches: checks, preprocessing, cache."""
+
+import functools
+import time
+
+import gin
+import numpy as np
+from absl import logging
+
+from sagan.data import batches, synthetic
+from sagan.data.cache import check_memory, fill_cache, prepare_some
+from sagan.data.folder import ImageFolder
+from sagan.data.preprocessing import CUSTOMARY_CROPS, prepare_image
+from sagan.data.tfds_images import TfdsImages
+
+_FOLDER = "folder:"
+_SYNTHETIC = "synthetic"
+
+
+@gin.configurable
+def make_dataset(
+    name: str = gin.REQUIRED,
+    image_size: int = gin.REQUIRED,
+    batch_size: int = gin.REQUIRED,
+    seed: int = 0,
+    channels: int = 3,
+    num_classes: int = 0,
+    split: str = "train",
+    flip: bool = False,
+    cache: bool = True,
+    shuffle_buffer: int = 10_000,
+    num_examples: int | None = None,
+    crop_size: int | None = None,
+    max_unreadable: float = 0.01,
+    data_dir: str | None = None,
+    download: bool = False,
+) -> batches.ImageDataset:
+    """Opens a dataset, checks it and makes its endless sequence of batches.
+
+    The sequence is a function of the arguments alone, so a resumed run sees
+    the batches an uninterrupted one would have.
+
+    Args:
+        name: "folder:PATH", "synthetic", or a dataset of TFDS.
+        image_size: Side of the images in pixels.
+        batch_size: Images in a batch.
+        seed: Seed of the order and the flips, not negative.
+        channels: 3, or 1 for grey images.
+        num_classes: Number of classes in the data, or 0 to ignore labels.
+        split: Split or slice ("train[:90%]") of a TFDS dataset; "train" or
+            "test" of the synthetic one.
+        flip: Whether half of the images, chosen anew each epoch, are mirrored.
+        cache: Whether all prepared images are held in memory as uint8. If not,
+            they are decoded as they are needed.
+        shuffle_buffer: Number of encoded examples a TFDS dataset is shuffled
+            among when it is not cached. Cached images and folders are always
+            shuffled as a whole.
+        num_examples: Size of the synthetic dataset, 10,000 if not given.
+        crop_size: Side of the centre square that is kept before resizing, in
+            pixels; by default that of `CUSTOMARY_CROPS`, or the largest.
+        max_unreadable: Largest tolerated fraction of broken files in a folder.
+        data_dir: Folder of prepared TFDS datasets; by default TFDS's own.
+        download: Whether TFDS may download and prepare a missing dataset.
+
+    Raises:
+        FileNotFoundError: If the folder or the prepared dataset is missing.
+        RuntimeError: If a download fails.
+        ValueError: If an argument is out of range or does not fit the data.
+        MemoryError: If the cache would not fit in memory.
+    """
+    _check_arguments(name, image_size, batch_size, seed, channels, num_classes)
+    if num_examples is not None and name != _SYNTHETIC:
+        raise ValueError(
+            f"num_examples={num_examples} is for 'synthetic' alone; for part "
+            f"of a TFDS dataset use split='train[:{num_examples}]'."
+        )
+    started = time.monotonic()
+    shape = (image_size, image_size, channels)
+    prepare = functools.partial(
+        prepare_image,
+        image_size=image_size,
+        crop_size=crop_size or CUSTOMARY_CROPS.get(name),
+        channels=channels,
+    )
+    if name == _SYNTHETIC:
+        size = 10_000 if num_examples is None else num_examples
+        read, labels = _open_synthetic(size, shape, split, num_classes)
+    elif name.startswith(_FOLDER):
+        folder = _find_folder(name, split, num_classes)
+        read, labels = _open_folder(
+            folder, prepare, shape, cache, max_unreadable
+        )
+        size = folder.size
+    else:
+        source = TfdsImages(name, split, data_dir, download)
+        _check_classes(name, num_classes, source.num_classes)
+        stream = None if cache else shuffle_buffer
+        read, labels = _open_tfds(source, prepare, shape, stream, num_classes)
+        size = source.size
+    if size < batch_size:
+        raise ValueError(
+            f"{name!r} has {size} images, fewer than one batch of "
+            f"{batch_size}: lower make_dataset.batch_size."
+        )
+    histogram = None
+    if num_classes and labels is not None:
+        histogram = np.bincount(labels, minlength=num_classes)
+    logging.info(
+        "Dataset %s (%s): %d images of %s, %s, ready in %.1f s.",
+        name,
+        split,
+        size,
+        "x".join(map(str, shape)),
+        _describe_classes(num_classes, histogram),
+        time.monotonic() - started,
+    )
+    return batches.ImageDataset(
+        read,
+        name=name,
+        size=size,
+        num_classes=num_classes,
+        label_histogram=histogram,
+        channels=channels,
+        image_size=image_size,
+        batch_size=batch_size,
+        seed=seed,
+        flip=flip,
+    )
+
+
+def _check_arguments(name, image_size, batch_size, seed, channels, num_classes):
+    for key, value, least in (
+        ("image_size", image_size, 1),
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("num_classes", num_classes, 0),
+    ):
+        is_integer = isinstance(value, (int, np.integer))
+        if not is_integer or isinstance(value, bool) or value < least:
+            raise ValueError(
+                f"make_dataset.{key} must be an integer of at least {least}, "
+                f"got {value!r}."
+            )
+    if channels not in (1, 3):
+        raise ValueError(
+            f"make_dataset.channels must be 1 (grey) or 3 (RGB), got "
+            f"{channels!r}."
+        )
+    if not isinstance(name, str) or not name:
+        raise ValueError(
+            "make_dataset.name must be 'synthetic', 'folder:PATH' or a "
+            f"dataset of TFDS such as 'celeb_a', got {name!r}."
+        )
+
+
+def _check_classes(name, num_classes, found):
+    if num_classes in (0, found):
+        return
+    if not found:
+        raise ValueError(
+            f"{name!r} has no class labels, but num_classes={num_classes}: "
+            "set num_classes = 0. (A folder's classes are its sub-folders.)"
+        )
+    raise ValueError(
+        f"{name!r} has {found} classes, but num_classes={num_classes}: set "
+        f"num_classes = {found}, or 0 to ignore labels."
+    )
+
+
+def _check_contents(name, images, labels, num_classes):
+    """Checks the images and labels of a source, or a sample of them."""
+    if len(images) and images.min() == images.max():
+        raise ValueError(
+            f"Every pixel looked at in {name!r} is {images.min()}: the images "
+            "are blank. Check the source."
+        )
+    if num_classes and len(labels) and labels.min() < 0:
+        raise ValueError(
+            f"{name!r} has examples without a class (label {labels.min()}) in "
+            "this split: choose another split, or set num_classes = 0."
+        )
+
+
+def _open_synthetic(size, shape, split, num_classes):
+    image_size, _, channels = shape
+    if channels != 3:
+        raise ValueError(
+            "The synthetic dataset is about colour: it needs channels=3, got "
+            f"{channels}."
+        )
+    _check_classes(_SYNTHETIC, num_classes, len(synthetic.KINDS))
+    check_memory(size, shape)
+    images, labels = synthetic.make_synthetic_images(size, image_size, split)
+    return batches.read_arrays(images, labels), labels
+
+
+def _find_folder(name, split, num_classes):
+    if split != "train":
+        raise ValueError(
+            f"An image folder has no splits, got split={split!r}: use the "
+            "default, and point 'folder:PATH' at the images of that split."
+        )
+    folder = ImageFolder(name.removeprefix(_FOLDER))
+    _check_classes(name, num_classes, folder.num_classes)
+    return folder
+
+
+def _open_folder(folder, prepare, shape, cache, max_unreadable):
+    if cache:
+        images, labels = fill_cache(folder, prepare, shape)
+    else:
+        images, labels = prepare_some(folder, prepare)
+        # Which files can be read must be known before positions mean anything.
+        for _ in folder.examples().map(lambda image, label: label).batch(256):
+            pass
+    folder.drop_unreadable(max_unreadable)
+    _check_contents(f"{_FOLDER}{folder.path}", images, labels, 0)
+    if cache:
+        return batches.read_arrays(images, labels), labels
+    read = batches.read_by_index(folder.load, folder.size, prepare)
+    return read, folder.labels
+
+
+def _open_tfds(source, prepare, shape, shuffle_buffer, num_classes):
+    """Streams through a buffer of `shuffle_buffer`, or caches if it is None."""
+    if shuffle_buffer is None:
+        images, labels = fill_cache(source, prepare, shape)
+    else:
+        images, labels = prepare_some(source, prepare)
+    _check_contents(source.name, images, labels, num_classes)
+    if shuffle_buffer is None:
+        return batches.read_arrays(images, labels), labels
+
+    def decode(encoded):
+        return prepare(source.decode(encoded))
+
+    stream = source.encoded(), source.size, shuffle_buffer, decode
+    return batches.read_stream(*stream), None
+
+
+def _describe_classes(num_classes, histogram):
+    if not num_classes:
+        return "labels not used"
+    if histogram is None:
+        return f"{num_classes} classes"
+    if num_classes <= 10:
+        return f"{num_classes} classes of {histogram.tolist()}"
+    least, most = histogram.min(), histogram.max()
+    return f"{num_classes} classes of {least} to {most} images"

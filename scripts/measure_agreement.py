@@ -1,0 +1,61 @@
+"""Measures how often samples follow the rule of the synthetic images.
+
+  python scripts/measure_agreement.py --workdir=runs/synthetic
+
+The rule: the shapes in the left and in the right half agree in kind and in
+colour. Beside the samples stand real images, for which it always holds, and
+real images whose right halves were dealt anew, for which it holds by chance.
+"""
+
+import numpy as np
+from absl import app, flags
+
+from sagan.startup import short_errors, start_logging, start_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+flags.DEFINE_integer("num_images", 512, "Images a row.", lower_bound=2)
+flags.DEFINE_integer("seed", 1, "Of latents, and of the shuffled halves.")
+
+
+def main(_):
+    start_logging()
+    with short_errors():
+        start_tensorflow()
+        from sagan import sampling
+        from sagan.checkpoints import restore_generator
+        from sagan.data import agreement, make_dataset
+        from sagan.networks import build_generator
+        from sagan.record import parse_recorded_config
+
+        parse_recorded_config(FLAGS.workdir)
+        dataset = make_dataset(batch_size=FLAGS.num_images)
+        real = next(iter(dataset.batches()))[0].numpy()
+        generator = build_generator()
+        rows = {"real images": real, "shuffled halves": _shuffle_halves(real)}
+        for name, ema in (("samples (ema)", True), ("samples (raw)", False)):
+            restore_generator(
+                f"{FLAGS.workdir}/checkpoints", generator, ema=ema
+            )
+            inputs = sampling.fixed_inputs(
+                generator, FLAGS.num_images, FLAGS.seed
+            )
+            rows[name] = sampling.generate(generator, *inputs)
+        print(f"{'agreement':18}{'both':>8}{'kind':>8}{'colour':>8}")
+        for name, images in rows.items():
+            share = agreement(images)
+            print(
+                f"{name:18}{share['agreement']:8.1%}{share['kind']:8.1%}"
+                f"{share['colour']:8.1%}"
+            )
+
+
+def _shuffle_halves(images):
+    """Gives each image the right half of another."""
+    half = images.shape[2] // 2
+    order = np.random.default_rng(FLAGS.seed).permutation(len(images))
+    return np.concatenate([images[:, :, :half], images[order, :, half:]], 2)
+
+
+if __name__ == "__main__":
+    app.run(main)

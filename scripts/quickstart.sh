@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Installs the package into .venv, trains configs/synthetic.gin and draws a
+# grid of samples. Safe to run again: it goes on where it stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/setup.sh
+run=runs/synthetic
+.venv/bin/python -m sagan.train --gin_config=configs/synthetic.gin \
+  --workdir="$run" "$@"
+.venv/bin/python -m sagan.sample --workdir="$run" --out="$run/grid.png"
+.venv/bin/python scripts/measure_agreement.py --workdir="$run"
+echo "The grid: $PWD/$run/grid.png (real images: $PWD/$run/samples/real.png)"

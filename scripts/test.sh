@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Lints and tests the project in an environment of its own: .venv.
+# Safe to run again. Arguments go to pytest:  bash scripts/test.sh -k pointwise
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/setup.sh dev
+.venv/bin/ruff check --quiet .
+.venv/bin/ruff format --check --quiet .
+exec .venv/bin/python -m pytest -q "$@"

@@ -1,0 +1,128 @@
+"""The synthetic set and the rule that its two halves agree."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from sagan.data import agreement
+from sagan.data.synthetic import COLOURS, KINDS, make_synthetic_images
+from sagan.data.synthetic_agreement import _recognise
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return make_synthetic_images(2000, 32)
+
+
+def test_image_depends_on_its_index_alone(drawn):
+    images, labels = make_synthetic_images(1100, 32)
+    np.testing.assert_array_equal(images, drawn[0][:1100])
+    np.testing.assert_array_equal(labels, drawn[1][:1100])
+
+
+def test_reference_values(drawn):
+    # Runs are compared across machines and years: the set must not drift.
+    images, labels = drawn
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int32
+    assert labels[:12].tolist() == [1, 0, 2, 1, 3, 1, 0, 2, 2, 0, 1, 2]
+    shares = np.bincount(labels, minlength=len(KINDS)) / len(labels)
+    np.testing.assert_allclose(shares, 0.25, atol=0.04)
+
+
+def test_splits_differ():
+    train, _ = make_synthetic_images(8, 32)
+    test, _ = make_synthetic_images(8, 32, "test")
+    assert (train != test).any(axis=(1, 2, 3)).all()
+
+
+def test_label_is_the_kind_in_both_halves(drawn):
+    images, labels = drawn
+    for half in (images[:, :, :16], images[:, :, 16:]):
+        kinds, _ = _recognise(half.astype(np.float32))
+        np.testing.assert_array_equal(kinds, labels)
+
+
+def test_shapes_stay_clear_of_the_border_and_the_middle(drawn):
+    pixels = drawn[0].astype(int)
+    chroma = pixels.max(axis=-1) - pixels.min(axis=-1)
+    for column in (0, 15, 16, 31):
+        assert chroma[:, :, column].max() < 110
+    assert chroma[:, [0, 31]].max() < 110
+
+
+@pytest.mark.parametrize("size", [16, 32, 33, 64])
+def test_real_images_agree(size):
+    images, _ = make_synthetic_images(500, size)
+    assert agreement(images)["agreement"] >= 0.99
+    as_floats = images / np.float32(127.5) - 1
+    assert agreement(as_floats) == agreement(images)
+
+
+def test_shuffled_halves_agree_by_chance(drawn):
+    images = drawn[0].copy()
+    order = np.random.default_rng(0).permutation(len(images))
+    images[:, :, 16:] = images[order][:, :, 16:]
+    scores = agreement(images)
+    assert scores["both_found"] >= 0.99
+    chance = 1 / (len(KINDS) * len(COLOURS))
+    # Three standard errors of a proportion among 2,000 images.
+    assert scores["agreement"] == pytest.approx(chance, abs=0.014)
+    assert scores["kind"] == pytest.approx(1 / len(KINDS), abs=0.03)
+    assert scores["colour"] == pytest.approx(1 / len(COLOURS), abs=0.025)
+
+
+def test_blur_and_noise_are_forgiven(drawn):
+    blur = ImageFilter.GaussianBlur(0.8)
+    blurred = np.stack(
+        [np.array(Image.fromarray(i).filter(blur)) for i in drawn[0][:300]]
+    )
+    assert agreement(blurred)["agreement"] > 0.9
+    noise = np.random.default_rng(0).normal(0, 12, blurred.shape)
+    noisy = np.clip(blurred + noise, 0, 255).astype(np.uint8)
+    assert agreement(noisy)["agreement"] > 0.9
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: rng.uniform(-1, 1, [100, 32, 32, 3]),
+        lambda rng: rng.normal(0, 0.3, [100, 32, 32, 3]),
+        lambda rng: np.zeros([100, 32, 32, 3]),
+        lambda rng: np.ones([100, 32, 32, 3]) * [1.0, -1.0, -1.0],
+        lambda rng: np.full([100, 32, 32, 3], np.nan),
+        lambda rng: np.zeros([100, 32, 32, 3], np.uint8),
+    ],
+    ids=["uniform", "normal", "grey", "red", "nan", "black"],
+)
+def test_nothing_is_found_where_nothing_is(make):
+    scores = agreement(make(np.random.default_rng(0)))
+    assert scores == dict.fromkeys(scores, 0.0)
+
+
+def test_only_the_broken_images_are_lost(drawn):
+    images = drawn[0][:10] / np.float32(127.5) - 1
+    images[:3, 0, 0, 0] = np.nan
+    images[3, :, 16:] = 0
+    assert agreement(images)["agreement"] == pytest.approx(0.6)
+
+
+def test_wrong_kind_or_colour_alone_does_not_agree(drawn):
+    images, labels = drawn
+    recoloured = images[..., [1, 2, 0]]
+    recoloured[:, :, :16] = images[:, :, :16]
+    scores = agreement(recoloured)
+    assert scores["kind"] >= 0.99
+    assert scores["colour"] == scores["agreement"] == 0
+    disc, cross = images[labels == 0][:50], images[labels == 3][:50]
+    disc[:, :, 16:] = cross[:, :, 16:]
+    assert agreement(disc)["kind"] == 0
+
+
+def test_wrong_inputs():
+    with pytest.raises(ValueError, match="no split 'validation'"):
+        make_synthetic_images(4, 32, "validation")
+    with pytest.raises(ValueError, match="at least 16 pixels"):
+        make_synthetic_images(4, 8)
+    with pytest.raises(ValueError, match=r"got \[4, 32, 32, 1\]"):
+        agreement(np.zeros([4, 32, 32, 1]))

@@ -1,0 +1,258 @@
+"""Self-attention against its equations, and the paper's control."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sagan.layers.attention import ResidualControl, SelfAttention
+from sagan.layers.pointwise import IMPLEMENTATIONS
+
+ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+VARIANTS = ("released", "paper")
+BLOCKS = {
+    "released": lambda **k: SelfAttention("released", **k),
+    "paper": lambda **k: SelfAttention("paper", **k),
+    "residual": ResidualControl,
+}
+SIZES = ((4, 4), (3, 5), (1, 1), (2, 7))
+
+each_variant = pytest.mark.parametrize("variant", VARIANTS)
+each_block = pytest.mark.parametrize("kind", BLOCKS)
+
+
+def _inputs(height, width, channels=16, batch=2):
+    return tf.random.stateless_normal([batch, height, width, channels], [1, 2])
+
+
+def _make(kind, channels=16, gamma=0.7, **kwargs):
+    block = BLOCKS[kind](**kwargs)
+    block.build((None, None, None, channels))
+    block.gamma.assign(gamma)
+    return block
+
+
+def _count(variables):
+    return sum(variable.value.shape.num_elements() for variable in variables)
+
+
+def _kernel(layer):
+    return layer.effective_kernel()[0, 0].numpy().astype(np.float64)
+
+
+def _loop_pool(features):
+    """2x2 maxima; an odd last row or column is pooled with what it has."""
+    height, width, channels = features.shape
+    pooled = np.empty((-(-height // 2), -(-width // 2), channels))
+    for i, j in np.ndindex(pooled.shape[:2]):
+        window = features[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+        pooled[i, j] = window.max((0, 1))
+    return pooled
+
+
+def _loop(block, inputs):
+    """Outputs and attention maps, one query at a time, in float64."""
+    inputs = np.asarray(inputs, np.float64)
+    outputs, maps = np.empty_like(inputs), []
+    for b, image in enumerate(inputs):
+        keys, values = image @ _kernel(block.f), image @ _kernel(block.h)
+        if block.pooled:
+            keys, values = _loop_pool(keys), _loop_pool(values)
+        keys = keys.reshape(-1, keys.shape[-1])
+        values = values.reshape(-1, values.shape[-1])
+        rows = []
+        for i, j in np.ndindex(image.shape[:2]):
+            scores = keys @ (image[i, j] @ _kernel(block.g))
+            weights = np.exp(scores - scores.max())
+            weights /= weights.sum()
+            rows.append(weights)
+            attended = (weights @ values) @ _kernel(block.v)
+            outputs[b, i, j] = image[i, j] + block.gamma.numpy() * attended
+        maps.append(rows)
+    return outputs, np.array(maps)
+
+
+@each_block
+@pytest.mark.parametrize("policy", [None, "mixed_bfloat16", "mixed_float16"])
+def test_gamma_starts_at_zero_where_the_block_is_the_identity(kind, policy):
+    keras.config.set_dtype_policy(policy or "float32")
+    block, inputs = BLOCKS[kind](), _inputs(4, 6)
+    outputs = block(inputs, training=True)
+    assert block.gamma.shape == ()
+    expected = tf.cast(inputs, block.compute_dtype)
+    assert outputs.dtype == expected.dtype
+    np.testing.assert_array_equal(outputs, expected)
+
+
+@each_variant
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_outputs_and_attention_equal_a_loop(variant, size):
+    block, inputs = _make(variant), _inputs(*size)
+    expected, maps = _loop(block, inputs)
+    np.testing.assert_allclose(block(inputs), expected, atol=1e-5)
+    attention = block.attention_map(inputs)
+    height, width = size
+    keys = height * width
+    if variant == "released":
+        keys = -(-height // 2) * -(-width // 2)
+    assert attention.shape == maps.shape == (2, height * width, keys)
+    assert attention.dtype == tf.float32
+    np.testing.assert_allclose(attention, maps, atol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(attention, -1), 1.0, atol=1e-6)
+
+
+@each_variant
+def test_where_a_position_looks_is_in_row_major_order(variant):
+    """Keys that match one corner only: all queries must look there."""
+    block = _make(variant, channels=8, spectral_norm=False)
+    inputs = np.full((1, 4, 6, 8), 0.1, np.float32)
+    inputs[0, 3, 0] = 5.0
+    for layer in (block.f, block.g):
+        layer.kernel.assign(tf.ones_like(layer.kernel))
+    attention = block.attention_map(inputs).numpy()
+    key = (1 * 3 + 0) if variant == "released" else (3 * 6 + 0)
+    assert (attention.argmax(-1) == key).all()
+
+
+@each_variant
+def test_sizes_may_be_unknown(variant):
+    block = _make(variant)
+    call = tf.function(
+        block, input_signature=[tf.TensorSpec([None, None, None, 16])]
+    )
+    for size in ((2, 2), (3, 5)):
+        inputs = _inputs(*size)
+        np.testing.assert_allclose(call(inputs), block(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [64, 128, 256, 512])
+def test_parameter_counts(channels):
+    counts = {
+        kind: _count(_make(kind, channels).trainable_variables)
+        for kind in BLOCKS
+    }
+    assert counts["released"] == 5 * channels**2 // 4 + 1
+    assert counts["paper"] == channels**2 // 2 + 1
+    # No other width of the control comes nearer; 18 of 64 is 2 % over.
+    nearest = min(
+        (2 * channels * width + 9 * width**2 + 1 for width in range(channels)),
+        key=lambda count: abs(count - counts["released"]),
+    )
+    assert counts["residual"] == nearest
+    assert abs(counts["residual"] / counts["released"] - 1) < 0.02
+
+
+def test_projections_have_the_channels_of_their_variant():
+    for variant, value in (("released", 32), ("paper", 8)):
+        block = _make(variant, channels=64)
+        shapes = [
+            tuple(layer.kernel.shape[2:])
+            for layer in (block.f, block.g, block.h, block.v)
+        ]
+        assert shapes == [(64, 8), (64, 8), (64, value), (value, 64)]
+        assert not any(layer.use_bias for layer in (block.f, block.v))
+
+
+def test_few_channels_still_leave_one_of_each():
+    for variant in VARIANTS:
+        block = _make(variant, channels=1)
+        expected, _ = _loop(block, _inputs(3, 3, 1))
+        np.testing.assert_allclose(block(_inputs(3, 3, 1)), expected, atol=1e-5)
+
+
+@each_block
+def test_float16_stays_finite_with_large_features(kind):
+    """Scores here exceed 65504, the largest float16."""
+    keras.config.set_dtype_policy("mixed_float16")
+    block = _make(kind, channels=256)
+    for layer in ("f", "g"):
+        if kind != "residual":
+            kernel = getattr(block, layer).kernel
+            kernel.assign(tf.ones_like(kernel))
+    sign = tf.sign(_inputs(2, 3, 256, 1))
+    inputs = 60.0 * tf.concat([sign, tf.ones_like(sign)], 1)
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            outputs = block(inputs, training=True)
+    assert outputs.dtype == tf.float16
+    assert np.all(np.isfinite(outputs))
+    for gradient in tape.gradient(outputs, block.trainable_variables):
+        assert np.all(np.isfinite(tf.convert_to_tensor(gradient)))
+    if kind == "residual":
+        return
+    half = tf.cast(inputs, tf.float16)
+    queries, keys = (
+        tf.cast(layer(half), tf.float32) for layer in (block.g, block.f)
+    )
+    assert np.abs(queries * keys).sum(-1).max() > 65504
+    attention = block.attention_map(half)
+    np.testing.assert_allclose(tf.reduce_sum(attention, -1), 1.0, atol=1e-6)
+
+
+@each_variant
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_softmax_is_float32_under_every_policy(variant, dtype):
+    reference = _make(variant)
+    keras.config.set_dtype_policy(f"mixed_{dtype}")
+    block, inputs = _make(variant), _inputs(4, 4)
+    block.set_weights(reference.get_weights())
+    attention = block.attention_map(tf.cast(inputs, dtype))
+    assert attention.dtype == tf.float32
+    # Rows of a softmax rounded to 16 bits would not sum to one so closely.
+    np.testing.assert_allclose(tf.reduce_sum(attention, -1), 1.0, atol=1e-6)
+    # d attention <= d score; a score is a sum of two rounded products.
+    scores = np.abs(reference.g(inputs)).sum(-1).max()
+    scores *= np.abs(reference.f(inputs)).max()
+    bound = ROUNDING[dtype] * 8 * max(1.0, scores)
+    expected = reference.attention_map(inputs)
+    np.testing.assert_allclose(attention, expected, atol=bound)
+
+
+@each_block
+def test_at_gamma_zero_only_gamma_learns(kind):
+    block, inputs = _make(kind, gamma=0.0), _inputs(4, 4)
+    with tf.GradientTape() as tape:
+        outputs = block(inputs, training=True)
+    direction = tf.random.stateless_normal(outputs.shape, [3, 4])
+    variables = block.trainable_variables
+    gradients = tape.gradient(outputs, variables, direction)
+    kernels = 3 if kind == "residual" else 4
+    assert len(variables) == kernels + 1
+    for variable, gradient in zip(variables, gradients, strict=True):
+        assert np.any(gradient) == (variable.name == "gamma")
+    block.gamma.assign(0.5)
+    with tf.GradientTape() as tape:
+        outputs = block(inputs, training=True)
+    for gradient in tape.gradient(outputs, variables, direction):
+        assert np.any(gradient)
+
+
+@each_block
+@pytest.mark.parametrize("implementation", sorted(IMPLEMENTATIONS))
+def test_every_pointwise_implementation_is_the_same_block(kind, implementation):
+    reference = _make(kind)
+    block = _make(kind, pointwise=implementation)
+    block.set_weights(reference.get_weights())
+    inputs = _inputs(3, 5)
+    for training in (True, False):
+        np.testing.assert_allclose(
+            block(inputs, training=training),
+            reference(inputs, training=training),
+            atol=1e-5,
+        )
+
+
+def test_the_control_is_a_gated_pre_activation_bottleneck():
+    block, inputs = _make("residual", channels=36), _inputs(4, 5, 36)
+    assert block.conv.kernel.shape == (3, 3, 10, 10)  # 5/18 of 36
+    outputs = inputs
+    for layer in (block.reduce, block.conv, block.expand):
+        outputs = tf.nn.conv2d(
+            tf.nn.relu(outputs), layer.effective_kernel(), 1, "SAME"
+        )
+    np.testing.assert_allclose(block(inputs), inputs + 0.7 * outputs, atol=1e-5)
+
+
+def test_an_unknown_variant_is_answered_with_the_choices():
+    with pytest.raises(ValueError, match="'pooled'.*'released'.*'paper'"):
+        SelfAttention("pooled")

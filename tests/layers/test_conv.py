@@ -1,0 +1,226 @@
+"""The 3x3 convolution, and its fused form against the plain one."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sagan.layers.conv import (
+    Conv3x3,
+    conv_downsample,
+    downsample,
+    upsample,
+    upsample_conv,
+)
+from sagan.networks import (
+    DISCRIMINATOR_FLAT_BLOCKS,
+    DISCRIMINATOR_WIDTHS,
+    GENERATOR_WIDTHS,
+)
+
+ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+UP_SIZES = ((1, 1), (1, 4), (2, 2), (3, 5), (4, 7), (8, 6))
+DOWN_SIZES = ((2, 2), (3, 3), (3, 4), (4, 3), (5, 7), (8, 6), (2, 9))
+
+
+def _generator_stages():
+    """Resolution, c_in, c_out of each up-sampling, at base_channels 1."""
+    for widths in GENERATOR_WIDTHS.values():
+        for i, pair in enumerate(itertools.pairwise(widths)):
+            yield 4 * 2**i, *pair
+
+
+def _discriminator_stages():
+    """Resolution, c_in, c_out of each pooled convolution."""
+    for size, widths in DISCRIMINATOR_WIDTHS.items():
+        for i in range(len(widths) - DISCRIMINATOR_FLAT_BLOCKS[size]):
+            yield size // 2**i, widths[i], widths[i]
+
+
+def _loop_conv3x3(inputs, kernel):
+    """Zero-padded 3x3 convolution (a correlation, as the field has it)."""
+    batch, height, width, _ = inputs.shape
+    outputs = np.zeros((batch, height, width, kernel.shape[-1]))
+    for b, y, x, i, j in np.ndindex(batch, height, width, 3, 3):
+        row, column = y + i - 1, x + j - 1
+        if 0 <= row < height and 0 <= column < width:
+            outputs[b, y, x] += inputs[b, row, column] @ kernel[i, j]
+    return outputs
+
+
+def _loop_upsample(inputs):
+    return inputs.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def _loop_downsample(inputs):
+    height, width = (size // 2 * 2 for size in inputs.shape[1:3])
+    return (
+        inputs[:, 0:height:2, 0:width:2]
+        + inputs[:, 1:height:2, 0:width:2]
+        + inputs[:, 0:height:2, 1:width:2]
+        + inputs[:, 1:height:2, 1:width:2]
+    ) / 4.0
+
+
+def _plain(inputs, kernel, resample):
+    if resample == "up":
+        inputs = upsample(inputs)
+    outputs = tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+    return downsample(outputs) if resample == "down" else outputs
+
+
+def _fused(inputs, kernel, resample):
+    function = upsample_conv if resample == "up" else conv_downsample
+    return function(inputs, kernel)
+
+
+def _results(function, inputs, kernel, resample):
+    """Values and the gradients of a fixed random sum of the outputs."""
+    with tf.GradientTape() as tape:
+        tape.watch((inputs, kernel))
+        outputs = function(inputs, kernel, resample)
+        direction = tf.random.stateless_normal(tf.shape(outputs), [7, 7])
+        direction = tf.cast(direction, outputs.dtype)
+    gradients = tape.gradient(outputs, (inputs, kernel), direction)
+    return outputs, *gradients
+
+
+def _draw(height, width, c_in, c_out, batch=2, dtype="float32"):
+    inputs = tf.random.stateless_normal([batch, height, width, c_in], [1, 2])
+    kernel = tf.random.stateless_normal([3, 3, c_in, c_out], [3, 4])
+    return tf.cast(inputs, dtype), kernel
+
+
+def _assert_fused_equals_plain(inputs, kernel, resample):
+    fused = _results(_fused, inputs, kernel, resample)
+    # In float64, so that all of the difference is the fused form's.
+    exact = _results(
+        _plain,
+        tf.cast(inputs, tf.float64),
+        tf.cast(kernel, tf.float64),
+        resample,
+    )
+    positions = np.prod(exact[0].shape[:3])
+    terms = (9 * kernel.shape[2], 9 * kernel.shape[3], 4 * positions)
+    for value, expected, n in zip(fused, exact, terms, strict=True):
+        assert value.shape == expected.shape
+        scale = max(1.0, np.sqrt(np.mean(expected.numpy() ** 2)))
+        bound = ROUNDING[inputs.dtype.name] * (8 + 4 * np.sqrt(n)) * scale
+        error = np.abs(tf.cast(value, tf.float64) - expected).max(initial=0)
+        assert error <= bound, (error, bound)
+    assert fused[0].dtype == inputs.dtype == fused[1].dtype
+    assert fused[2].dtype == tf.float32  # The kernel is cast within.
+
+
+@pytest.mark.parametrize("size", UP_SIZES, ids=str)
+def test_fused_up_sampling_equals_plain(size):
+    _assert_fused_equals_plain(*_draw(*size, 3, 5), "up")
+
+
+@pytest.mark.parametrize("size", DOWN_SIZES, ids=str)
+def test_fused_pooling_equals_plain(size):
+    _assert_fused_equals_plain(*_draw(*size, 3, 5), "down")
+
+
+@pytest.mark.parametrize("stage", sorted(set(_generator_stages())), ids=str)
+def test_fused_equals_plain_at_every_generator_stage(stage):
+    resolution, c_in, c_out = stage
+    inputs = _draw(resolution, resolution, c_in, c_out, batch=1)
+    _assert_fused_equals_plain(*inputs, "up")
+
+
+@pytest.mark.parametrize("stage", sorted(set(_discriminator_stages())), ids=str)
+def test_fused_equals_plain_at_every_discriminator_stage(stage):
+    resolution, c_in, c_out = stage
+    inputs = _draw(resolution, resolution, c_in, c_out, batch=1)
+    _assert_fused_equals_plain(*inputs, "down")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("resample", ["up", "down"])
+def test_fused_equals_plain_in_low_precision(resample, dtype):
+    _assert_fused_equals_plain(*_draw(4, 6, 4, 3, dtype=dtype), resample)
+
+
+@pytest.mark.parametrize("resample", ["up", "down"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_spatial_sizes_may_be_unknown(resample, fused):
+    layer = Conv3x3(3, resample=resample, fused=fused)
+    layer.build((None, None, None, 2))
+    call = tf.function(
+        layer, input_signature=[tf.TensorSpec([None, None, None, 2])]
+    )
+    for size in ((4, 4), (2, 6), (5, 3)):
+        inputs, _ = _draw(*size, 2, 3)
+        np.testing.assert_allclose(call(inputs), layer(inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize("resample", [None, "up", "down"])
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("size", [(4, 4), (3, 6), (5, 5)], ids=str)
+def test_the_layer_equals_a_loop(resample, fused, size):
+    layer = Conv3x3(4, resample=resample, fused=fused, spectral_norm=False)
+    inputs, kernel = _draw(*size, 3, 4)
+    layer.build(inputs.shape)
+    bias = np.array([1.0, -2.0, 0.5, 3.0])
+    layer.kernel.assign(kernel)
+    layer.bias.assign(bias)
+    expected = inputs.numpy().astype(np.float64)
+    if resample == "up":
+        expected = _loop_upsample(expected)
+    expected = _loop_conv3x3(expected, kernel.numpy().astype(np.float64))
+    if resample == "down":
+        expected = _loop_downsample(expected)
+    np.testing.assert_allclose(layer(inputs), expected + bias, atol=2e-5)
+
+
+def test_fused_and_plain_share_their_weights_and_spectral_norm():
+    for resample in ("up", "down"):
+        fused = Conv3x3(4, resample=resample)
+        plain = Conv3x3(4, resample=resample, fused=False)
+        inputs, kernel = _draw(4, 4, 3, 4)
+        fused.build(inputs.shape)
+        plain.build(inputs.shape)
+        fused.kernel.assign(kernel)
+        plain.set_weights(fused.get_weights())
+        for training in (True, False):
+            np.testing.assert_allclose(
+                fused(inputs, training=training),
+                plain(inputs, training=training),
+                atol=1e-5,
+            )
+            np.testing.assert_array_equal(fused.u, plain.u)
+
+
+@pytest.mark.parametrize("dtype", sorted(ROUNDING))
+def test_upsample_and_its_gradient_are_those_of_repeat(dtype):
+    inputs, _ = _draw(3, 5, 2, 1, dtype=dtype)
+    direction = tf.random.stateless_normal([2, 6, 10, 2], [5, 6])
+    direction = tf.cast(direction, dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = upsample(inputs)
+    gradient = tape.gradient(outputs, inputs, direction)
+    expected = tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
+    np.testing.assert_array_equal(outputs, expected)
+    assert gradient.dtype == dtype
+    exact = _loop_downsample(tf.cast(direction, tf.float64).numpy()) * 4.0
+    magnitude = 4.0 * _loop_downsample(
+        np.abs(tf.cast(direction, tf.float64).numpy())
+    )
+    error = np.abs(tf.cast(gradient, tf.float64) - exact)
+    assert (error <= 4 * ROUNDING[dtype] * magnitude).all()
+
+
+def test_downsample_is_the_mean_of_four_and_drops_an_odd_edge():
+    inputs, _ = _draw(5, 7, 2, 1)
+    expected = _loop_downsample(inputs.numpy())
+    assert expected.shape == (2, 2, 3, 2)
+    np.testing.assert_allclose(downsample(inputs), expected, atol=1e-6)
+    np.testing.assert_array_equal(downsample(upsample(inputs)), inputs)
+
+
+def test_an_unknown_resample_is_an_error():
+    with pytest.raises(ValueError, match="'sideways'.*'up' or 'down'"):
+        Conv3x3(3, resample="sideways")

@@ -1,0 +1,180 @@
+"""Every implementation is the same function of the same weights."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
+
+# Half the distance from 1 to the next number.
+ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+DTYPES = tuple(ROUNDING)
+# batch, height, width, channels, filters
+SIZES = (
+    (2, 1, 1, 5, 3),
+    (2, 3, 5, 4, 7),
+    (1, 4, 4, 1, 6),
+    (2, 7, 2, 8, 1),
+    (1, 1, 3, 1, 1),
+    (1, 2, 2, 64, 16),
+)
+
+each_implementation = pytest.mark.parametrize(
+    "implementation", sorted(IMPLEMENTATIONS)
+)
+
+
+def _loop(inputs, kernel, direction):
+    """Values and both gradients of `sum(outputs * direction)`, one position
+    at a time in float64; with each the same sum over absolute values."""
+    values = []
+    for a, w, d in (
+        (inputs, kernel[0, 0], direction),
+        (np.abs(inputs), np.abs(kernel[0, 0]), np.abs(direction)),
+    ):
+        outputs, d_inputs = np.zeros_like(d), np.zeros_like(a)
+        d_kernel = np.zeros_like(kernel)
+        for b, i, j in np.ndindex(a.shape[:3]):
+            outputs[b, i, j] = a[b, i, j] @ w
+            d_inputs[b, i, j] = w @ d[b, i, j]
+            d_kernel[0, 0] += np.outer(a[b, i, j], d[b, i, j])
+        values.append((outputs, d_inputs, d_kernel))
+    return zip(*values, strict=True)
+
+
+def _check(implementation, size, dtype, unknown):
+    batch, height, width, channels, filters = size
+    rng = np.random.default_rng(1)
+    inputs, kernel, direction = (
+        tf.cast(rng.normal(size=shape), dtype)
+        for shape in (
+            (batch, height, width, channels),
+            (1, 1, channels, filters),
+            (batch, height, width, filters),
+        )
+    )
+
+    def results(inputs, kernel, direction):
+        with tf.GradientTape() as tape:
+            tape.watch((inputs, kernel))
+            outputs = IMPLEMENTATIONS[implementation](inputs, kernel)
+        gradients = tape.gradient(outputs, (inputs, kernel), direction)
+        return outputs, *gradients
+
+    if unknown:
+        results = tf.function(
+            results,
+            input_signature=[
+                tf.TensorSpec([None, None, None, channels], dtype),
+                tf.TensorSpec(kernel.shape, dtype),
+                tf.TensorSpec([None, None, None, filters], dtype),
+            ],
+        )
+    actual = results(inputs, kernel, direction)
+    exact = (
+        tf.cast(x, tf.float64).numpy() for x in (inputs, kernel, direction)
+    )
+    terms = (channels, filters, batch * height * width)
+    for value, (expected, magnitude), n in zip(
+        actual, _loop(*exact), terms, strict=True
+    ):
+        assert value.dtype == dtype
+        assert value.shape == expected.shape
+        # Rounding of n products and sums adds up as a random walk; the
+        # smallest float16 numbers have an absolute step of 2**-24.
+        bound = ROUNDING[dtype] * (2 + 2 * np.sqrt(n)) * magnitude + 2.0**-24
+        error = np.abs(tf.cast(value, tf.float64).numpy() - expected)
+        assert (error <= bound).all(), (error / bound).max()
+
+
+@each_implementation
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_values_and_gradients_equal_a_loop(implementation, size, dtype):
+    _check(implementation, size, dtype, unknown=False)
+
+
+@each_implementation
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_batch_and_spatial_sizes_may_be_unknown(implementation, dtype):
+    _check(implementation, (2, 3, 5, 4, 7), dtype, unknown=True)
+
+
+@each_implementation
+def test_one_unknown_size_serves_all_batches(implementation):
+    apply = tf.function(
+        IMPLEMENTATIONS[implementation],
+        input_signature=[
+            tf.TensorSpec([None, None, None, 2]),
+            tf.TensorSpec([1, 1, 2, 3]),
+        ],
+    )
+    kernel = tf.reshape(tf.range(6.0), [1, 1, 2, 3])
+    for shape in ((1, 1, 1, 2), (3, 2, 5, 2), (2, 7, 1, 2)):
+        outputs = apply(tf.ones(shape), kernel)
+        expected = np.broadcast_to([3.0, 5.0, 7.0], (*shape[:3], 3))
+        np.testing.assert_array_equal(outputs, expected)
+
+
+@each_implementation
+def test_a_bias_is_added_to_every_position(implementation):
+    layer = Pointwise(3, implementation, spectral_norm=False)
+    layer.build((None, None, None, 2))
+    layer.bias.assign([1.0, -2.0, 0.5])
+    outputs = layer(tf.zeros([2, 3, 1, 2]))
+    expected = np.broadcast_to([1.0, -2.0, 0.5], (2, 3, 1, 3))
+    np.testing.assert_array_equal(outputs, expected)
+    assert len(Pointwise(3, use_bias=False).weights) == 0
+    layer = Pointwise(3, implementation, use_bias=False)
+    layer.build((None, None, None, 2))
+    assert [weight.name for weight in layer.weights] == ["kernel", "u"]
+    assert not np.any(layer(tf.zeros([1, 2, 2, 2])))
+
+
+@pytest.mark.parametrize("written_with", sorted(IMPLEMENTATIONS))
+def test_every_implementation_reads_what_another_wrote(written_with, tmp_path):
+    inputs = tf.random.stateless_normal([2, 3, 4, 6], [0, 1])
+    writer = Pointwise(5, written_with)
+    for _ in range(3):
+        writer(inputs, training=True)
+    writer.bias.assign(tf.random.stateless_normal([5], [0, 2]))
+    path = tf.train.Checkpoint(layer=writer).write(str(tmp_path / "weights"))
+    expected = writer(inputs)
+    bound = 2.0**-24 * 10 * np.abs(expected).max()
+    for implementation in IMPLEMENTATIONS:
+        reader = Pointwise(5, implementation)
+        reader.build(inputs.shape)
+        tf.train.Checkpoint(layer=reader).read(path).assert_consumed()
+        for one, other in zip(reader.weights, writer.weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(reader(inputs), expected, atol=bound)
+
+
+def test_an_unknown_implementation_is_answered_with_the_choices():
+    with pytest.raises(ValueError, match="'conv3d'") as error:
+        Pointwise(3, implementation="conv3d")
+    for name in IMPLEMENTATIONS:
+        assert name in str(error.value)
+
+
+@each_implementation
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_mixed_precision_keeps_the_weights_in_float32(implementation, dtype):
+    keras.config.set_dtype_policy(f"mixed_{dtype}")
+    layer = Pointwise(5, implementation)
+    inputs = tf.random.stateless_normal([2, 3, 3, 16], [0, 1])
+    layer.build(inputs.shape)
+    kernel = layer.effective_kernel()[0, 0]
+    with tf.GradientTape() as tape:
+        outputs = layer(inputs, training=True)
+    assert outputs.dtype == dtype
+    for variable in (layer.kernel, layer.bias, layer.u):
+        assert variable.value.dtype == tf.float32
+    gradients = tape.gradient(outputs, layer.trainable_variables)
+    assert {gradient.dtype for gradient in gradients} == {tf.float32}
+    magnitude = np.abs(inputs) @ np.abs(kernel)
+    # Inputs, kernel, output and bias are rounded, besides the 16 sums.
+    bound = ROUNDING[dtype] * (4 + 2 * np.sqrt(16)) * magnitude
+    error = np.abs(tf.cast(outputs, tf.float32) - inputs @ kernel)
+    assert (error <= bound).all(), (error / bound).max()

@@ -1,0 +1,46 @@
+"""Imports go one way, so that any layer can be read and used by itself."""
+
+import ast
+import pathlib
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "sagan"
+COMMANDS = {"sagan.train", "sagan.sample"}
+# What a module of a name may import of ours; the rest may import anything
+# but the commands.
+BELOW = {
+    "layers": {"layers"},
+    "losses": set(),
+    "networks": {"layers"},
+    "gan": {"layers", "losses"},
+    "optimizers": set(),
+    "data": {"data"},
+    "checkpoints": set(),
+    "config": set(),
+    "diagnostics": {"layers", "networks", "optimizers"},
+    "health": set(),
+    "sampling": set(),
+}
+NO_GIN = {"layers", "losses", "gan"}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem
+)
+def test_imports_go_one_way(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name in imported(path):
+        assert not any(name.startswith(command) for command in COMMANDS), name
+        if name.startswith("sagan.") and part in BELOW:
+            assert name.split(".")[1] in BELOW[part], name
+        if part in NO_GIN:
+            assert name.split(".")[0] not in ("gin", "absl"), name

@@ -1,0 +1,199 @@
+"""The loop: resuming, refusing, stopping, and what it leaves behind."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from sagan.checkpoints import checkpoint_steps
+from sagan.config import parse_config
+from sagan.health import Health
+from sagan.logs import read_metrics
+from sagan.training import train
+
+TINY = (
+    "BASE_CHANNELS = 2",
+    "BATCH_SIZE = 4",
+    "train.num_samples = 8",
+    "train.log_every = 1",
+    "train.save_every = 2",
+    "train.sample_every = 4",
+    "make_dataset.num_examples = 64",
+)
+
+
+def run(workdir, *bindings):
+    parse_config(["configs/synthetic.gin"], [*TINY, *bindings])
+    train(workdir=str(workdir))
+
+
+def tensors(workdir):
+    step = checkpoint_steps(workdir / "checkpoints")[-1]
+    reader = tf.train.load_checkpoint(
+        str(workdir / f"checkpoints/step_{step:08d}/checkpoint")
+    )
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if reader.get_variable_to_dtype_map()[name] != tf.string
+    }
+
+
+@pytest.fixture(autouse=True)
+def _project_root(monkeypatch):
+    """Configs are named as a person in the project's root would."""
+    monkeypatch.chdir(__file__.rpartition("/tests/")[0])
+
+
+@pytest.mark.parametrize("d_steps", [1, 2])
+def test_resumed_run_equals_the_undisturbed_one_to_the_bit(tmp_path, d_steps):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    setting = f"train.d_steps = {d_steps}"
+    run(whole, "NUM_STEPS = 4", setting)
+    run(parts, "NUM_STEPS = 2", setting)
+    run(parts, "NUM_STEPS = 4", setting)
+    expected = tensors(whole)
+    np.testing.assert_equal(tensors(parts), expected)
+    assert len(expected) > 100
+    for one, other in zip(
+        read_metrics(whole), read_metrics(parts), strict=True
+    ):
+        for name in ("step", "d_loss", "g_loss", "g_gradient_norm"):
+            assert one[name] == other[name]
+    grids = "samples/step_00000004_{}.png"
+    for name in ("raw", "ema"):
+        name = grids.format(name)
+        assert (whole / name).read_bytes() == (parts / name).read_bytes()
+
+
+def test_leaves_what_it_promises(tmp_path):
+    run(tmp_path, "NUM_STEPS = 5")
+    assert checkpoint_steps(tmp_path / "checkpoints") == [2, 4, 5]
+    lines = read_metrics(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
+    expected = {
+        "d_loss", "g_loss", "real_logits", "fake_logits", "real_accuracy",
+        "fake_accuracy", "real_std", "fake_std", "d_gradient_norm",
+        "g_gradient_norm", "images_per_second", "step_seconds",
+        "input_seconds", "peak_memory_gb", "generator/gamma/attention_16",
+        "discriminator/gamma/attention_16", "generator/sigma/Dense",
+        "generator/sigma/Conv3x3", "generator/sigma/Pointwise",
+        "discriminator/sigma/Dense", "discriminator/sigma/Conv3x3",
+        "discriminator/sigma/Pointwise", "discriminator/sigma/ClassEmbedding",
+        "g_learning_rate", "d_learning_rate", "g_loss_scale", "d_loss_scale",
+        "g_skipped_updates", "d_skipped_updates",
+    }  # fmt: skip
+    for line in lines:
+        assert line.keys() == expected | {"step"}
+        assert all(np.isfinite(value) for value in line.values())
+    # 8 images of 32 pixels in one row, 2 pixels apart.
+    for name in ("real", "step_00000004_raw", "step_00000005_ema"):
+        with Image.open(tmp_path / f"samples/{name}.png") as image:
+            assert image.size == (8 * 34 - 2, 32)
+    events = list((tmp_path / "tensorboard").glob("events*"))
+    tags = {
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(events[0]))
+        for value in event.summary.value
+    }
+    assert tags == expected | {"samples_raw", "samples_ema"}
+    session = json.loads((tmp_path / "sessions.jsonl").read_text())
+    assert session["tensorflow"] == tf.__version__
+    assert session["step"] == 0
+
+
+def test_metrics_behind_the_checkpoint_are_made_again(tmp_path):
+    run(tmp_path, "NUM_STEPS = 2")
+    path = tmp_path / "metrics.jsonl"
+    with path.open("a") as file:
+        file.write('{"step": 3, "d_loss": 9}\n{"step": 4, "d_lo')
+    run(tmp_path, "NUM_STEPS = 3")
+    lines = read_metrics(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert lines[-1]["d_loss"] != 9
+
+
+def test_refuses_to_go_on_with_other_hyperparameters(tmp_path):
+    run(tmp_path, "NUM_STEPS = 2")
+    before = tensors(tmp_path)
+    with pytest.raises(ValueError, match=r"batch_size: 4 -> 8"):
+        run(tmp_path, "NUM_STEPS = 4", "BATCH_SIZE = 8")
+    with pytest.raises(ValueError, match=r"g_learning_rate: .* -> 0.1"):
+        run(tmp_path, "make_optimizers.g_learning_rate = 0.1")
+    np.testing.assert_equal(tensors(tmp_path), before)
+    run(tmp_path, "NUM_STEPS = 3", "train.log_every = 7", "train.keep_last = 1")
+    assert checkpoint_steps(tmp_path / "checkpoints") == [3]
+
+
+def test_finished_run_is_left_alone(tmp_path):
+    run(tmp_path, "NUM_STEPS = 2")
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    run(tmp_path, "NUM_STEPS = 2")
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_values_that_are_not_finite_stop_the_run(tmp_path):
+    with pytest.raises(FloatingPointError) as error:
+        run(
+            tmp_path,
+            "NUM_STEPS = 20",
+            "make_optimizers.g_learning_rate = 1e38",
+            "make_optimizers.d_learning_rate = 1e38",
+            "train.save_every = 1",
+        )
+    message = str(error.value)
+    assert "Step " in message
+    assert "_loss is" in message
+    # What it calls good has finite weights.
+    newest = checkpoint_steps(tmp_path / "checkpoints")[-1]
+    assert f"step_{newest:08d}" in message
+
+
+@pytest.mark.parametrize(
+    ("binding", "message"),
+    [
+        ("NUM_STEPS = 0", r"train.num_steps is 0"),
+        ("train.d_steps = 1.5", r"train.d_steps is 1.5"),
+        ("POINTWISE = 'conv'", r"'conv'.*conv2d"),
+        ("PRECISION = 'fp16'", r"'fp16'.*mixed_float16"),
+        ("IMAGE_SIZE = 48", r"48.*32, 64, 128, 256"),
+        ("ATTENTION_RESOLUTIONS = (12,)", r"\[12\].*4, 8, 16, 32"),
+        ("build_generator.image_size = 64", r"generator is built for"),
+        ("build_discriminator.num_classes = 0", r"discriminator is built for"),
+        ("build_generator.precision = 'mixed_bfloat16'", r"must be the same"),
+        ("train.keep_last = 0", r"keep_last is 0"),
+    ],
+)
+def test_bad_setting_gets_one_clear_error(tmp_path, binding, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, "NUM_STEPS = 1", binding)
+    assert not checkpoint_steps(tmp_path / "checkpoints")
+
+
+def test_signs_of_collapse_are_logged_once(caplog):
+    health = Health(scaled_loss=False)
+    fine = {
+        "fake_std": 0.5, "real_std": 0.5,
+        "real_accuracy": 0.9, "fake_accuracy": 1.0,
+    }  # fmt: skip
+    health.check_collapse(1, fine)
+    assert not caplog.records
+    for step in range(2, 4):
+        health.check_collapse(step, fine | {"fake_std": 0.01})
+    assert [record.getMessage()[:7] for record in caplog.records] == ["Step 2:"]
+    assert "hardly differ" in caplog.text
+    for step in range(4, 40):
+        health.check_collapse(step, fine | {"real_accuracy": 1.0})
+    assert caplog.text.count("told every image apart") == 1
+
+
+def test_loss_scaling_tolerates_some_overflow():
+    health = Health(scaled_loss=True)
+    for step in range(30):
+        assert not health.check_finite(step, {"d_loss": np.inf}, None)
+    with pytest.raises(FloatingPointError, match="Step 30: d_loss is inf"):
+        health.check_finite(30, {"d_loss": np.inf}, None)
+    assert health.check_finite(31, {"d_loss": 1.0}, None)
+    assert not health.check_finite(32, {"d_loss": np.nan}, None)
