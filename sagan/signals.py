@@ -5,7 +5,7 @@ import signal
 
 
 class Stop:
-    """Whether a stop was asked for: `requested` names the signal, or is None."""
+    """`requested` is the name of the signal that asked to stop, or None."""
 
     requested = None
 

@@ -57,14 +57,14 @@ def start_tensorflow():
 def short_errors():
     """Ends the command with one line where this project raised the error.
 
-    An exception raised by this package is meant for the user: its message
-    names what is wrong and the fix. Any other keeps its traceback.
+    An exception raised by this package, or by gin, is meant for the user: its
+    message names what is wrong and the fix. Any other keeps its traceback.
     """
     try:
         yield
-    except (ValueError, OSError, FloatingPointError) as error:
+    except Exception as error:
         origin = traceback.extract_tb(error.__traceback__)[-1].filename
-        if not origin.startswith(_PACKAGE):
+        if not origin.startswith(_PACKAGE) and "gin" not in origin.split("/"):
             raise
         # gin appends where a configurable was called from.
         message = str(error).split("\n  In call to configurable")[0]

@@ -133,7 +133,7 @@ def test_labels_reach_the_images(generator):
         table = block.norm1.bias
         table.assign(np.random.default_rng(0).normal(size=table.shape))
     latents, _ = fixed_inputs(generator, 2)
-    zero, one = (generate(generator, latents, [i, i]) for i in (0, 1))
+    zero, one = (generate(generator, latents, np.array([i, i])) for i in (0, 1))
     assert np.abs(zero - one).max() > 1e-3
 
 

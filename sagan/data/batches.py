@@ -6,15 +6,12 @@ once, in an order drawn from (seed, epoch) alone, and which images of batch k
 are mirrored hangs on (seed, k) alone. So a resumed run starts at any batch
 without replaying those before it. A batch may straddle two epochs: none is
 dropped.
-
-Nothing here calls back into Python, but for the files of a folder: a thread of
-tf.data that waits for the interpreter while it shuts down never ends, and with
-it the process.
 """
 
 import tensorflow as tf
 
 from sagan.data.preprocessing import to_unit_range
+from sagan.data.python_calls import call_python
 
 
 class ImageDataset:
@@ -122,16 +119,16 @@ def read_arrays(images, labels):
         images: `[size, image_size, image_size, channels]`, uint8.
         labels: `[size]`, int32.
     """
-    # tf.data works in host memory; without this line the images would take
-    # up the accelerator's where there is one.
-    with tf.device("CPU"):
-        images, labels = tf.constant(images), tf.constant(labels)
 
     def gather(indices):
-        return tf.gather(images, indices), tf.gather(labels, indices)
+        # The arrays stay in NumPy: as constants of TensorFlow they would be
+        # copied several times, and into the memory of a GPU.
+        return call_python(
+            lambda i: (images[i], labels[i]), [indices], [tf.uint8, tf.int32]
+        )
 
     def read(first, batch_size, seed):
-        order = example_order(images.shape[0], seed, first)
+        order = example_order(len(images), seed, first)
         return order.batch(batch_size, drop_remainder=True).map(
             gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )

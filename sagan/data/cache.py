@@ -52,8 +52,7 @@ def _prepared(source, prepare):
 
 def check_memory(size, shape):
     """Raises MemoryError if `size` uint8 images would not fit in memory."""
-    # Once in NumPy and, for a moment, once more in TensorFlow.
-    needed = 2 * size * int(np.prod(shape))
+    needed = size * int(np.prod(shape))
     available = _available_memory()
     if needed > available:
         raise MemoryError(

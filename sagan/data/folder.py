@@ -1,15 +1,13 @@
 """A folder of image files, one sub-folder a class or all in one place."""
 
-import atexit
-import contextlib
 import os
 import pathlib
-import threading
-import time
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
+
+from sagan.data.python_calls import call_python
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
@@ -80,16 +78,13 @@ class ImageFolder:
         def load(index):
             return self._read(index), self.labels[index]
 
-        image, label = tf.numpy_function(
-            load, [index], [tf.uint8, tf.int32], stateful=False
-        )
+        image, label = call_python(load, [index], [tf.uint8, tf.int32])
         image.set_shape([None, None, 3])
         label.set_shape([])
         return image, label
 
     def _read(self, index):
-        with _EXIT.reading():
-            return read_image(self.path / self.files[index])
+        return read_image(self.path / self.files[index])
 
     def examples(self) -> tf.data.Dataset:
         """All readable images in order: `(image, label)`.
@@ -108,9 +103,7 @@ class ImageFolder:
 
         def load(index):
             types = [tf.uint8, tf.int32, tf.bool]
-            image, label, readable = tf.numpy_function(
-                try_load, [index], types, stateful=False
-            )
+            image, label, readable = call_python(try_load, [index], types)
             image.set_shape([None, None, 3])
             label.set_shape([])
             readable.set_shape([])
@@ -156,46 +149,6 @@ class ImageFolder:
         self.files = [self.files[i] for i in keep]
         self.labels = self.labels[keep]
         self._reasons = {}
-
-
-class _OrderlyExit:
-    """Lets no thread be in Python when the interpreter shuts down.
-
-    A thread of tf.data that calls into Python then is ended by the
-    interpreter without notice, and whoever frees its iterator waits for ever.
-    So at exit reads fail at once, which fills the pipeline's buffers, and the
-    exit goes on when no thread has called for a while.
-    """
-
-    def __init__(self):
-        self._active = set()
-        self._calls = 0
-        self._is_closing = False
-
-    @contextlib.contextmanager
-    def reading(self):
-        if self._is_closing:
-            self._calls += 1
-            raise RuntimeError("Python is shutting down: no image is read.")
-        self._active.add(threading.get_ident())
-        try:
-            yield
-        finally:
-            self._calls += 1
-            self._active.discard(threading.get_ident())
-
-    def close(self):
-        self._is_closing = True
-        quiet, calls = 0, -1
-        while quiet < 10:
-            still = not self._active and calls == self._calls
-            quiet = quiet + 1 if still else 0
-            calls = self._calls
-            time.sleep(0.01)
-
-
-_EXIT = _OrderlyExit()
-atexit.register(_EXIT.close)
 
 
 def _list_files(root):

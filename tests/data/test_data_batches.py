@@ -261,7 +261,7 @@ def test_wrong_arguments(kwargs, message):
 
 def test_cache_that_does_not_fit(monkeypatch):
     monkeypatch.setattr(cache, "_available_memory", lambda: 10**6)
-    with pytest.raises(MemoryError, match=r"200\.0 GB.*cache = False") as info:
+    with pytest.raises(MemoryError, match=r"100\.0 GB.*cache = False") as info:
         cache.check_memory(10**6, (1, 10**5, 1))
     assert "0.0 GB" in str(info.value)
     with pytest.raises(MemoryError, match="10000 images of 32x32x3"):
