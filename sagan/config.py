@@ -25,7 +25,6 @@ RESUMABLE = frozenset(
         "save_every",
         "keep_last",
         "keep_every",
-        "max_nonfinite",
     )
 )
 
@@ -57,7 +56,8 @@ def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
     except SyntaxError as error:
         raise ValueError(_explain_syntax(error)) from error
     except ValueError as error:
-        raise ValueError(_explain_name(str(error))) from error
+        message = _explain_name(str(error), files, bindings)
+        raise ValueError(message) from error
     _check_macros(files, bindings)
 
 
@@ -76,12 +76,7 @@ def flatten(config: str) -> dict[str, object]:
             macros[statement.scope] = statement.value
         else:
             values[f"{name}.{statement.arg_name}"] = statement.value
-    return {
-        key: macros.get(value.name, value)
-        if isinstance(value, _Macro)
-        else value
-        for key, value in values.items()
-    }
+    return {key: _resolve(value, macros) for key, value in values.items()}
 
 
 def check_resumable(before: str, now: str) -> None:
@@ -114,6 +109,17 @@ class _Macro:
         self.name = name
 
 
+def _resolve(value, macros):
+    """Replaces macros in a value, at any depth."""
+    if isinstance(value, _Macro):
+        return _resolve(macros.get(value.name, f"%{value.name}"), macros)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_resolve(item, macros) for item in value)
+    if isinstance(value, dict):
+        return {k: _resolve(item, macros) for k, item in value.items()}
+    return value
+
+
 class _Literals(config_parser.ParserDelegate):
     """Reads values without resolving what they refer to."""
 
@@ -134,7 +140,9 @@ def _explain_syntax(error: SyntaxError) -> str:
     )
 
 
-def _explain_name(message: str) -> str:
+def _explain_name(
+    message: str, files: Sequence[str], bindings: Sequence[str]
+) -> str:
     """Adds the nearest known name to gin's message for an unknown one."""
     unknown, known = None, []
     function = re.search(r"No configurable matching '([^']*)'", message)
@@ -154,10 +162,10 @@ def _explain_name(message: str) -> str:
     elif undefined := re.search(
         r"No bindings specified for '([^/]*)/", message
     ):
-        return (
-            f"The config uses the macro %{undefined[1]}, which no file or "
-            "binding defines."
-        )
+        unknown = undefined[1]
+        known = _bound_macros()
+        place = _place_of(rf"[^#]*%{unknown}\b", files, bindings)
+        message = f"No macro %{unknown} is defined: {place} uses it."
     nearest = difflib.get_close_matches(unknown or "", known, n=1, cutoff=0.5)
     hint = f"\nDid you mean {nearest[0]!r}?" if nearest else ""
     return message.strip() + hint
@@ -165,28 +173,35 @@ def _explain_name(message: str) -> str:
 
 def _check_macros(files: Sequence[str], bindings: Sequence[str]) -> None:
     """Refuses a macro that nothing uses: gin takes any name."""
-    config = gin.config_str()
-    used = set(re.findall(r"%([A-Za-z_]\w*)", config))
-    bound = set(re.findall(r"^([A-Za-z_]\w*) = ", config, re.MULTILINE))
-    for name in sorted(bound - used):
+    used = set(re.findall(r"%([A-Za-z_]\w*)", gin.config_str()))
+    for name in sorted(_bound_macros() - used):
+        place = _place_of(rf"\s*{name}\s*=", files, bindings)
         nearest = difflib.get_close_matches(name, used, n=1, cutoff=0.5)
         raise ValueError(
-            f"Nothing uses the macro {name!r} of "
-            f"{_place_of(name, files, bindings)}. "
+            f"Nothing uses the macro {name!r} of {place}. "
             + (f"Did you mean {nearest[0]!r}? " if nearest else "")
-            + f"This config has {', '.join(sorted(used))}."
+            + f"This config uses {', '.join(sorted(used)) or 'no macro'}."
         )
 
 
-def _place_of(name: str, files: Sequence[str], bindings: Sequence[str]) -> str:
-    """Says where a macro is bound last: a binding, or a line of a file."""
-    pattern = re.compile(rf"\s*{name}\s*=")
-    for number, binding in enumerate(bindings, start=1):
+def _bound_macros() -> set[str]:
+    config = gin.config_str()
+    return set(re.findall(r"^([A-Za-z_]\w*) = ", config, re.MULTILINE))
+
+
+def _place_of(
+    pattern: str, files: Sequence[str], bindings: Sequence[str]
+) -> str:
+    """Says where a pattern matches last: in a binding, or a line of a file."""
+    pattern = re.compile(pattern)
+    for number in range(len(bindings), 0, -1):
+        binding = bindings[number - 1]
         if pattern.match(binding):
             return f"--gin_bindings, number {number} ({binding.strip()!r})"
     for file in reversed(files):
         lines = pathlib.Path(file).read_text().splitlines()
-        for number, line in enumerate(lines, start=1):
+        for number in range(len(lines), 0, -1):
+            line = lines[number - 1]
             if pattern.match(line):
-                return f"{file}, line {number}"
+                return f"{file}, line {number} ({line.strip()!r})"
     return "an included file"

@@ -6,6 +6,9 @@ import tensorflow as tf
 from sagan.layers.spectral_norm import spectral_layers
 from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
 
+# Named, since the default differs between devices and under XLA.
+_ALG = "philox"
+
 
 class GAN:
     """Trains a generator and a discriminator against each other.
@@ -78,15 +81,15 @@ class GAN:
             Dict of scalars, float32; those of the discriminator are from its
             last update.
         """
-        seed = tf.random.experimental.stateless_fold_in(
-            [self.seed, 0], self.step
-        )
         d_steps = images.shape[0]
+        seed = fold_in([self.seed, 0], self.step)
         for i in range(d_steps):
-            fold = tf.random.experimental.stateless_fold_in(seed, i)
-            scalars = self._traced_d_update(images[i], labels[i], fold)
-        fold = tf.random.experimental.stateless_fold_in(seed, d_steps)
-        scalars |= self.update_generator(images.shape[1], fold)
+            scalars = self._traced_d_update(
+                images[i], labels[i], fold_in(seed, i)
+            )
+        scalars |= self.update_generator(
+            images.shape[1], fold_in(seed, d_steps)
+        )
         self.update_ema()
         self.step.assign_add(1)
         return scalars
@@ -167,7 +170,8 @@ class GAN:
             self.ema_generator.weights, self.generator.weights, strict=True
         ):
             if id(average) not in vectors:
-                average.assign_sub((1.0 - decay) * (average - weight))
+                # This form equals the weight exactly while decay is zero.
+                average.assign(weight + decay * (average - weight))
         for layer in layers:
             layer.effective_kernel(training=True)
 
@@ -187,17 +191,22 @@ class GAN:
 
         Latents are standard normal, float32; labels uniform, int32.
         """
-        seeds = tf.random.split(seed, 2)
         latents = tf.random.stateless_normal(
-            [batch_size, self.generator.latent_dim], seeds[0]
+            [batch_size, self.generator.latent_dim], fold_in(seed, 0), alg=_ALG
         )
         labels = tf.random.stateless_uniform(
             [batch_size],
-            seeds[1],
+            fold_in(seed, 1),
             maxval=max(1, self.generator.num_classes),
             dtype=tf.int32,
+            alg=_ALG,
         )
         return latents, labels
+
+
+def fold_in(seed, number):
+    """Returns the seed `[2]` of the numbered stream under `seed`."""
+    return tf.random.experimental.stateless_fold_in(seed, number, alg=_ALG)
 
 
 def _mean(condition):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import pathlib
 import sys
 import time
@@ -18,17 +19,21 @@ METRICS_FILE = "metrics.jsonl"
 class RunLog:
     """Writes what a run measures.
 
-    Scalars go to `metrics.jsonl`, one JSON object a line with `step`, and to
-    TensorBoard, as do images. Lines of steps after `step` are dropped: the
-    run was stopped behind its last checkpoint and makes them again.
+    Scalars go to `metrics.jsonl`, one JSON object a line with `step` (and null
+    for what is not finite), and to TensorBoard, as do images. Lines of steps
+    after `step` are dropped: the run was stopped behind its last checkpoint
+    and makes them again.
 
     Args:
         workdir: The run's folder.
         step: Where the run starts or goes on.
         num_steps: Where it ends.
+        images_per_step: Real images a step uses, for the bar.
     """
 
-    def __init__(self, workdir, step: int, num_steps: int):
+    def __init__(
+        self, workdir, step: int, num_steps: int, images_per_step: int
+    ):
         workdir = pathlib.Path(workdir)
         self.path = workdir / METRICS_FILE
         _drop_after(self.path, step)
@@ -41,20 +46,31 @@ class RunLog:
             disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
         )
+        self.images_per_step = images_per_step
         self.num_steps = num_steps
         self.started = time.perf_counter()
         self.start_step = step
 
     def __enter__(self):
+        if not self.bar.disable:
+            # Lines of the log go above the bar, not into it.
+            handler = logging.get_absl_handler().python_handler
+            self.stream, handler.stream = handler.stream, _AboveBar()
         return self
 
     def __exit__(self, *exception):
+        if not self.bar.disable:
+            logging.get_absl_handler().python_handler.stream = self.stream
         self.bar.close()
         self.file.close()
         self.board.close()
 
     def advance(self, **values: float) -> None:
         """Moves the progress bar one step on and shows `values` beside it."""
+        if self.bar.disable:
+            return
+        rate = self.bar.format_dict["rate"] or 0.0
+        values["images/s"] = rate * self.images_per_step
         self.bar.set_postfix(
             {name: f"{value:.3g}" for name, value in values.items()},
             refresh=False,
@@ -63,7 +79,11 @@ class RunLog:
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes scalars, and a line on the terminal where there is no bar."""
-        self.file.write(json.dumps({"step": step} | values) + "\n")
+        line = {"step": step}
+        for name, value in values.items():
+            # JSON has no infinity and no NaN.
+            line[name] = value if math.isfinite(value) else None
+        self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         with self.board.as_default(step):
             for name, value in values.items():
@@ -89,6 +109,16 @@ class RunLog:
         seconds = time.perf_counter() - self.started
         seconds *= (self.num_steps - step) / max(1, step - self.start_step)
         return tqdm.format_interval(seconds)
+
+
+class _AboveBar:
+    """A stream that writes above the progress bar."""
+
+    def write(self, text):
+        tqdm.write(text, file=sys.stderr, end="")
+
+    def flush(self):
+        sys.stderr.flush()
 
 
 class StepTimer:

@@ -241,7 +241,14 @@ def build_generator(
     Raises:
         ValueError: If a value is not among the possible ones.
     """
-    _check_size(image_size, base_channels, num_classes)
+    _check_size(
+        image_size,
+        attention_resolutions,
+        channels=channels,
+        base_channels=base_channels,
+        latent_dim=latent_dim,
+        num_classes=num_classes,
+    )
     with _dtype_policy(precision):
         generator = Generator(
             image_size,
@@ -283,7 +290,13 @@ def build_discriminator(
     Raises:
         ValueError: If a value is not among the possible ones.
     """
-    _check_size(image_size, base_channels, num_classes)
+    _check_size(
+        image_size,
+        attention_resolutions,
+        channels=channels,
+        base_channels=base_channels,
+        num_classes=num_classes,
+    )
     with _dtype_policy(precision):
         discriminator = Discriminator(
             image_size,
@@ -343,16 +356,19 @@ def _place_attention(stages, resolutions, attention, pointwise, spectral_norm):
     return tuple(layers)
 
 
-def _check_size(image_size, base_channels, num_classes):
+def _check_size(image_size, attention_resolutions, **integers):
     if image_size not in GENERATOR_WIDTHS:
         raise ValueError(
             f"image_size is {image_size!r}: expected one of "
             f"{sorted(GENERATOR_WIDTHS)}."
         )
-    for name, value, least in (
-        ("base_channels", base_channels, 1),
-        ("num_classes", num_classes, 0),
-    ):
+    if not isinstance(attention_resolutions, (tuple, list)):
+        raise ValueError(
+            f"attention_resolutions is {attention_resolutions!r}: expected a "
+            "tuple such as (32,), or () for none."
+        )
+    for name, value in integers.items():
+        least = 0 if name == "num_classes" else 1
         if not isinstance(value, int) or value < least:
             raise ValueError(
                 f"{name} is {value!r}: expected an integer >= {least}."

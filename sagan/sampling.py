@@ -22,7 +22,7 @@ def fixed_inputs(generator, num_images, seed=0, columns=8):
         `[num_images]`, int32, all zero for an unconditional generator.
     """
     latents = tf.random.stateless_normal(
-        [num_images, generator.latent_dim], [seed, 0]
+        [num_images, generator.latent_dim], [seed, 0], alg="philox"
     )
     labels = tf.range(num_images) // columns % max(1, generator.num_classes)
     return latents, labels

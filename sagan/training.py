@@ -102,7 +102,8 @@ def train(
         num_samples,
     )
     grids.save_real(dataset)
-    with RunLog(workdir, start, num_steps) as log:
+    images_per_step = d_steps * dataset.batch_size
+    with RunLog(workdir, start, num_steps, images_per_step) as log:
         _run_steps(
             gan,
             iter(dataset.batches(first=start * d_steps).batch(d_steps)),
@@ -167,7 +168,7 @@ def _run_steps(
             if logs:
                 values = {name: float(v) for name, v in scalars.items()}
                 health.check_collapse(step, values)
-                values |= timer.measure(images.shape[0] * images.shape[1])
+                values |= timer.measure(log.images_per_step)
                 log.scalars(step, values | diagnose(gan, images.shape[0]))
             if saves:
                 checkpoints.save(step)

@@ -3,7 +3,7 @@
 # grid of samples. Safe to run again: it goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source scripts/setup.sh
+source scripts/setup.sh ""  # No extras.
 run=runs/synthetic
 configs=(--gin_config=configs/synthetic.gin)
 # Half the time where the processor computes in bfloat16.

@@ -1,5 +1,5 @@
 # Sourced by the other scripts, in the project's root: makes .venv with the
-# package in it. Arguments name extras of setup.py, such as dev or cuda.
+# package in it. The argument names an extra of setup.py, or is empty.
 find_python() {
   local name
   for name in "${PYTHON:-python3}" python3.13 python3.12 python3.11; do
@@ -32,4 +32,4 @@ install_package() {
   echo "$wanted" > "$stamp"
 }
 
-install_package "${1:-}"
+install_package "$1"

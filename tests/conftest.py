@@ -36,3 +36,11 @@ def data_dir():
     if not path.is_dir():
         pytest.skip(f"the development data is not at {path}")
     return str(path)
+
+
+@pytest.fixture
+def run_eagerly():
+    """Skips tracing, which takes seconds, where it is not the question."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

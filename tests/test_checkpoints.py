@@ -12,6 +12,8 @@ from sagan.checkpoints import (
     write_text,
 )
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 
 def all_variables(gan):
     variables = [

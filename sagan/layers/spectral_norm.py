@@ -33,7 +33,13 @@ def spectral_normalize(kernel, u, epsilon=1e-12):
     v = tf.matmul(u, tf.stop_gradient(matrix), transpose_b=True)  # [1, fan_in]
     v = tf.math.l2_normalize(v, epsilon=epsilon**2)
     projected = tf.matmul(v, matrix)  # [1, filters]
-    u = tf.math.l2_normalize(tf.stop_gradient(projected), epsilon=epsilon**2)
+    direction = tf.stop_gradient(projected)
+    # A zero kernel has no direction; with u = 0 it would never have one again.
+    u = tf.where(
+        tf.norm(direction) > epsilon,
+        tf.math.l2_normalize(direction, epsilon=epsilon**2),
+        u,
+    )
     sigma = tf.reduce_sum(projected * u)
     return kernel / tf.maximum(sigma, epsilon), u
 
