@@ -6,7 +6,7 @@ import tensorflow as tf
 from sagan.layers.spectral_norm import spectral_layers
 from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
 
-# Named, since the default differs between devices and under XLA.
+# Named, since the default differs between devices.
 _ALG = "philox"
 
 
@@ -33,7 +33,7 @@ class GAN:
         seed: Of latents and labels.
         ema_decay: Of the moving average, in `[0, 1)`.
         ema_start: Step until which the average just follows the generator.
-        jit_compile: Whether XLA compiles the step.
+        jit_compile: Whether XLA compiles the updates.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; the moving
     average is that of BigGAN-PyTorch's SAGAN recipe, not of the paper.
@@ -65,9 +65,16 @@ class GAN:
         d_optimizer.build(discriminator.trainable_variables)
         ema_generator.trainable = False
         ema_generator.set_weights(generator.get_weights())
-        self.train_step = tf.function(self._train_step, jit_compile=jit_compile)
-        # A function of its own, so that d_steps updates are traced once.
-        self._traced_d_update = tf.function(self.update_discriminator)
+        # Functions of their own within that of the step: d_steps updates are
+        # traced once, and latents are drawn outside of XLA, which turns the
+        # same random bits into other numbers.
+        self._compiled_d_update = tf.function(
+            self.update_discriminator, jit_compile=jit_compile
+        )
+        self._compiled_g_update = tf.function(
+            self.update_generator, jit_compile=jit_compile
+        )
+        self.train_step = tf.function(self._train_step)
 
     def _train_step(self, images, labels):
         """Runs one training step.
@@ -81,31 +88,33 @@ class GAN:
             Dict of scalars, float32; those of the discriminator are from its
             last update.
         """
-        d_steps = images.shape[0]
+        d_steps, batch_size = images.shape[:2]
         seed = fold_in([self.seed, 0], self.step)
         for i in range(d_steps):
-            scalars = self._traced_d_update(
-                images[i], labels[i], fold_in(seed, i)
+            scalars = self._compiled_d_update(
+                images[i],
+                labels[i],
+                *self.draw_latents(batch_size, fold_in(seed, i)),
             )
-        scalars |= self.update_generator(
-            images.shape[1], fold_in(seed, d_steps)
+        scalars |= self._compiled_g_update(
+            *self.draw_latents(batch_size, fold_in(seed, d_steps))
         )
         self.update_ema()
         self.step.assign_add(1)
         return scalars
 
-    def update_discriminator(self, images, labels, seed):
+    def update_discriminator(self, images, labels, latents, fake_labels):
         """Updates the discriminator on one batch of real and of fake images.
 
         Args:
             images: `[batch, size, size, channels]`, float32 in [-1, 1].
             labels: `[batch]`, int32.
-            seed: Of the latents, `[2]`, integer.
+            latents: Of the fake images, `[batch, latent_dim]`, float32.
+            fake_labels: `[batch]`, int32.
 
         Returns:
             Dict of scalars, float32.
         """
-        latents, fake_labels = self.draw_latents(images.shape[0], seed)
         fakes = self.generator(latents, fake_labels, training=True)
         with tf.GradientTape() as tape:
             logits = self.discriminator(
@@ -131,17 +140,16 @@ class GAN:
         self.d_optimizer.apply(gradients, variables)
         return scalars
 
-    def update_generator(self, batch_size, seed):
+    def update_generator(self, latents, labels):
         """Updates the generator on one batch of fake images.
 
         Args:
-            batch_size: Number of images.
-            seed: Of the latents, `[2]`, integer.
+            latents: `[batch, latent_dim]`, float32.
+            labels: `[batch]`, int32.
 
         Returns:
             Dict of scalars, float32.
         """
-        latents, labels = self.draw_latents(batch_size, seed)
         with tf.GradientTape() as tape:
             fakes = self.generator(latents, labels, training=True)
             logits = self.discriminator(fakes, labels, training=False)

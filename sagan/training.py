@@ -55,7 +55,7 @@ def train(
         seed: Of initial weights, latents and labels.
         ema_decay: Of the moving average of the generator's weights.
         ema_start: Step until which the average follows the weights.
-        jit_compile: Whether XLA compiles the step; its latents are others.
+        jit_compile: Whether XLA compiles the updates.
         deterministic: Whether all operations are deterministic, so that a
             resumed run equals an undisturbed one to the bit on a GPU too.
         log_every: Steps between records of scalars.

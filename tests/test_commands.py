@@ -148,7 +148,10 @@ def test_signal_finishes_the_step_saves_and_exits_zero(tmp_path, number):
         (["--workdr=x"], "Unknown command line flag 'workdr'"),
         (["runs/x"], "Unexpected argument 'runs/x'"),
         (
-            ["--gin_bindings=make_dataset.name='folder:/nowhere'"],
+            [
+                "--gin_bindings=make_dataset.name='folder:/nowhere'",
+                "--gin_bindings=make_dataset.num_examples=None",
+            ],
             "/nowhere",
         ),
     ],

@@ -25,7 +25,9 @@ def test_discriminator_update_moves_only_the_discriminators_weights():
     generator = values(gan.generator.trainable_variables)
     discriminator = values(gan.discriminator.trainable_variables)
     for seed in range(2):  # gamma is zero in the first, and moves in it
-        gan.update_discriminator(images[0], labels[0], [seed, 0])
+        gan.update_discriminator(
+            images[0], labels[0], *gan.draw_latents(4, [seed, 0])
+        )
     assert all(equal(generator, values(gan.generator.trainable_variables)))
     assert not any(
         equal(discriminator, values(gan.discriminator.trainable_variables))
@@ -37,7 +39,7 @@ def test_generator_update_moves_only_the_generator():
     discriminator = values(gan.discriminator.weights)
     generator = values(gan.generator.trainable_variables)
     for seed in range(2):
-        gan.update_generator(4, [seed, 0])
+        gan.update_generator(*gan.draw_latents(4, [seed, 0]))
     assert all(equal(discriminator, values(gan.discriminator.weights)))
     moved = [
         not same
@@ -123,7 +125,7 @@ def test_averaged_kernels_have_unit_spectral_norm():
     """A copied `u` would not belong to the averaged kernel."""
     gan = make_gan(ema_decay=0.5)
     for seed in range(40):
-        gan.update_generator(4, [seed, 0])
+        gan.update_generator(*gan.draw_latents(4, [seed, 0]))
         gan.update_ema()
     for layer in spectral_layers(gan.ema_generator):
         kernel = layer.effective_kernel().numpy()
@@ -133,9 +135,10 @@ def test_averaged_kernels_have_unit_spectral_norm():
         assert sigma == pytest.approx(1.0, abs=0.05), layer.path
 
 
-def test_traced_step_computes_the_same():
-    plain, compiled = make_gan(), make_gan()
-    batch = make_batch()
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_compiled_step_computes_the_same(jit_compile):
+    plain, compiled = make_gan(), make_gan(jit_compile=jit_compile)
+    batch = make_batch(d_steps=2)
     expected = plain.train_step(*batch)
     tf.config.run_functions_eagerly(False)
     for name, value in compiled.train_step(*batch).items():
