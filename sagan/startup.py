@@ -19,13 +19,19 @@ def start_logging():
     handler.setFormatter(
         stdlib_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
     )
-    # TensorFlow and TFDS log, through absl too, what is of no use to a user.
-    handler.addFilter(
-        lambda record: (
-            record.levelno > stdlib_logging.INFO
-            or "site-packages" not in record.pathname
-        )
-    )
+    handler.addFilter(_is_for_the_user)
+
+
+def _is_for_the_user(record):
+    """Whether a log record is of this project, or a warning worth reading.
+
+    TensorFlow and TFDS log through absl too: progress, and deprecations in
+    their own code.
+    """
+    if "site-packages" not in record.pathname:
+        return True
+    message = record.getMessage()
+    return record.levelno > stdlib_logging.INFO and "deprecat" not in message
 
 
 def start_tensorflow():
