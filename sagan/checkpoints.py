@@ -75,13 +75,14 @@ class Checkpoints:
             Its step, or None if there is no checkpoint.
 
         Raises:
-            ValueError: If there are checkpoints and none can be read.
+            ValueError: If there are checkpoints and none can be read, or one
+                does not fit `contents`.
         """
         steps = checkpoint_steps(self.directory)
         for step in reversed(steps):
             folder = _folder(self.directory, step)
             try:
-                status = self.contents.read(str(folder / "checkpoint"))
+                _read(self.contents, folder).assert_consumed()
             except _DAMAGE as error:
                 aside = self.directory / f"{_DAMAGED}{folder.name}"
                 logging.error(
@@ -94,7 +95,8 @@ class Checkpoints:
                 shutil.rmtree(aside, ignore_errors=True)
                 os.replace(folder, aside)
                 continue
-            status.assert_consumed()
+            except AssertionError as error:
+                raise ValueError(_misfit(folder, error)) from error
             return step
         if steps:
             raise ValueError(
@@ -151,8 +153,10 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
     name = "ema_generator" if ema else "generator"
     checkpoint = tf.train.Checkpoint(**{name: generator})
     try:
-        status = checkpoint.read(str(folder / "checkpoint"))
+        status = _read(checkpoint, folder)
         status.assert_existing_objects_matched().expect_partial()
+    except AssertionError as error:
+        raise ValueError(_misfit(folder, error)) from error
     except _DAMAGE as error:
         raise ValueError(
             f"Checkpoint {folder} is damaged ({_first_line(error)}). Take "
@@ -172,6 +176,23 @@ def write_text(path, text: str) -> None:
 
 def _folder(directory, step):
     return directory / f"step_{step:08d}"
+
+
+def _read(checkpoint, folder):
+    """Reads what a folder holds; returns TensorFlow's status of it."""
+    try:
+        return checkpoint.read(str(folder / "checkpoint"))
+    except ValueError as error:  # Shapes differ.
+        raise ValueError(_misfit(folder, error)) from error
+
+
+def _misfit(folder, error):
+    return (
+        f"Checkpoint {folder} is of a network that differs from the config's: "
+        f"{_first_line(error)} Use the run's own settings; of the pointwise "
+        "implementations, 'grouped' and 'depthwise' have kernels of their own "
+        "and read no other's."
+    )
 
 
 def _flush(folder):

@@ -90,6 +90,8 @@ def check_resumable(before: str, now: str) -> None:
         ValueError: If a value outside `RESUMABLE` differs, naming each.
     """
     old, new = flatten(before), flatten(now)
+    # A run older than a parameter went by its default.
+    old = {name: _default(name) for name in new} | old
     changed = [
         f"  {name}: {old.get(name)!r} -> {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
@@ -102,6 +104,20 @@ def check_resumable(before: str, now: str) -> None:
             + "\nRun it with the old values, or give the new ones a workdir "
             "of their own with --workdir."
         )
+
+
+def _default(name):
+    """Returns the default of `function.parameter`, or None."""
+    function, _, parameter = name.rpartition(".")
+    try:
+        function = inspect.unwrap(gin.get_configurable(function))
+    except ValueError:
+        return None
+    parameters = inspect.signature(function).parameters
+    if parameter not in parameters:
+        return None
+    default = parameters[parameter].default
+    return None if default is inspect.Parameter.empty else default
 
 
 class _Macro:

@@ -53,6 +53,7 @@ class Generator(keras.Model):
             `sagan.layers.attention`.
         attention_resolutions: Resolutions that have an attention block.
         pointwise: Implementation of all 1x1 convolutions.
+        fused_fgh: Whether attention makes f, g and h in one product.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether up-sampling is merged into convolutions.
         batch_norm_decay: Of the moving moments in the blocks.
@@ -76,6 +77,7 @@ class Generator(keras.Model):
         attention="released",
         attention_resolutions=(32,),
         pointwise="conv2d",
+        fused_fgh=False,
         spectral_norm=True,
         fused_resampling=True,
         batch_norm_decay=0.999,
@@ -106,6 +108,7 @@ class Generator(keras.Model):
             attention,
             pointwise,
             spectral_norm,
+            fused_fgh,
         )
         self.norm = BatchNorm(decay=final_batch_norm_decay)
         self.conv = Conv3x3(channels, spectral_norm=spectral_norm)
@@ -143,6 +146,7 @@ class Discriminator(keras.Model):
         attention: As the generator's.
         attention_resolutions: As the generator's.
         pointwise: Implementation of all 1x1 convolutions.
+        fused_fgh: Whether attention makes f, g and h in one product.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether pooling is merged into convolutions.
 
@@ -162,6 +166,7 @@ class Discriminator(keras.Model):
         attention="released",
         attention_resolutions=(32,),
         pointwise="conv2d",
+        fused_fgh=False,
         spectral_norm=True,
         fused_resampling=True,
     ):
@@ -192,6 +197,7 @@ class Discriminator(keras.Model):
             attention,
             pointwise,
             spectral_norm,
+            fused_fgh,
         )
         self.dense = Dense(1, spectral_norm=spectral_norm, dtype="float32")
         if num_classes:
@@ -226,6 +232,7 @@ def build_generator(
     attention: str = "released",
     attention_resolutions: Sequence[int] = (32,),
     pointwise: str = "conv2d",
+    fused_fgh: bool = False,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
     batch_norm_decay: float = 0.999,
@@ -259,6 +266,7 @@ def build_generator(
             attention=attention,
             attention_resolutions=attention_resolutions,
             pointwise=pointwise,
+            fused_fgh=fused_fgh,
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
             batch_norm_decay=batch_norm_decay,
@@ -277,6 +285,7 @@ def build_discriminator(
     attention: str = "released",
     attention_resolutions: Sequence[int] = (32,),
     pointwise: str = "conv2d",
+    fused_fgh: bool = False,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
     precision: str = "float32",
@@ -306,6 +315,7 @@ def build_discriminator(
             attention=attention,
             attention_resolutions=attention_resolutions,
             pointwise=pointwise,
+            fused_fgh=fused_fgh,
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
         )
@@ -323,7 +333,9 @@ def attention_blocks(network):
     }
 
 
-def _place_attention(stages, resolutions, attention, pointwise, spectral_norm):
+def _place_attention(
+    stages, resolutions, attention, pointwise, spectral_norm, fused_fgh
+):
     """Makes one layer a stage: attention where asked, else the identity.
 
     Args:
@@ -351,7 +363,9 @@ def _place_attention(stages, resolutions, attention, pointwise, spectral_norm):
             layers.append(ResidualControl(pointwise, spectral_norm, name=name))
         else:
             layers.append(
-                SelfAttention(attention, pointwise, spectral_norm, name=name)
+                SelfAttention(
+                    attention, pointwise, spectral_norm, fused_fgh, name=name
+                )
             )
     return tuple(layers)
 

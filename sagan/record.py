@@ -59,18 +59,22 @@ def record_session(workdir, step: int) -> None:
         file.write(json.dumps(session) + "\n")
 
 
-def parse_recorded_config(workdir) -> None:
+def parse_recorded_config(workdir, bindings=()) -> None:
     """Parses the config that a run's folder holds.
 
+    Args:
+        workdir: The run's folder.
+        bindings: Override it, as in `sagan.config.parse_config`.
+
     Raises:
-        ValueError: If the folder holds none.
+        ValueError: If the folder holds none, or a binding is wrong.
     """
     path = pathlib.Path(workdir) / CONFIG_FILE
     if not path.is_file():
         raise ValueError(
             f"{workdir} is not the folder of a run: it has no {CONFIG_FILE}."
         )
-    parse_config([str(path)])
+    parse_config([str(path)], bindings)
 
 
 def _commit():

@@ -19,6 +19,9 @@ flags.DEFINE_integer("columns", 8, "Images in a row.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of the latents.")
 flags.DEFINE_integer("step", None, "Which checkpoint; the newest if not given.")
 flags.DEFINE_boolean("ema", True, "Use the moving average of the weights.")
+flags.DEFINE_multi_string(
+    "gin_bindings", [], "Override the run's config: POINTWISE='gemm'."
+)
 
 
 def main(argv):
@@ -32,7 +35,7 @@ def main(argv):
         from sagan.networks import build_generator
         from sagan.record import parse_recorded_config
 
-        parse_recorded_config(FLAGS.workdir)
+        parse_recorded_config(FLAGS.workdir, FLAGS.gin_bindings)
         generator = build_generator()
         step = restore_generator(
             f"{FLAGS.workdir}/checkpoints",

@@ -11,6 +11,7 @@ from sagan.checkpoints import (
     restore_generator,
     write_text,
 )
+from sagan.layers.pointwise import CONTROLS, IMPLEMENTATIONS
 
 pytestmark = pytest.mark.usefixtures("run_eagerly")
 
@@ -185,3 +186,39 @@ def test_text_is_written_whole(tmp_path):
     write_text(path, "A = 2\n")
     assert path.read_text() == "A = 2\n"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_each_pointwise_reads_every_other_but_the_controls(tmp_path):
+    gan = make_gan(pointwise="matmul", base_channels=8)
+    gan.train_step(*make_batch())
+    gan.generator.attentions[2].gamma.assign(0.5)
+    Checkpoints(tmp_path, gan.trackables()).save(1)
+    latents, labels = gan.draw_latents(4, [1, 2])
+    expected = gan.generator(latents, labels)
+    for name in IMPLEMENTATIONS:
+        other = make_gan(pointwise=name, base_channels=8)
+        restore_generator(tmp_path, other.generator, ema=False)
+        np.testing.assert_allclose(
+            other.generator(latents, labels), expected, atol=1e-5
+        )
+    for name in CONTROLS:
+        other = make_gan(pointwise=name, base_channels=8)
+        for restore in (
+            lambda gan: restore_generator(tmp_path, gan.generator),
+            lambda gan: Checkpoints(
+                tmp_path, gan.trackables()
+            ).restore_latest(),
+        ):
+            with pytest.raises(ValueError, match="step_00000001.*'grouped'"):
+                restore(other)
+    assert checkpoint_steps(tmp_path) == [1]
+
+
+def test_a_network_with_other_parts_is_refused(tmp_path):
+    Checkpoints(tmp_path, make_gan().trackables()).save(1)
+    other = make_gan(attention_resolutions=(8, 16))
+    with pytest.raises(ValueError, match="differs from the config's"):
+        Checkpoints(tmp_path, other.trackables()).restore_latest()
+    with pytest.raises(ValueError, match="differs from the config's"):
+        restore_generator(tmp_path, other.generator)
+    assert checkpoint_steps(tmp_path) == [1]

@@ -9,23 +9,27 @@ from sagan.networks import build_discriminator, build_generator
 from sagan.optimizers import make_optimizers
 
 
-def make_gan(seed=0, precision="float32", num_classes=3, **kwargs):
+def make_gan(
+    seed=0, ema_decay=0.9999, ema_start=0, jit_compile=False, **network
+):
     """Returns a GAN for 32x32 images; always with the same weights."""
     keras.utils.set_random_seed(7)
     settings = {
         "image_size": 32,
         "base_channels": 2,
-        "num_classes": num_classes,
+        "num_classes": 3,
         "attention_resolutions": (16,),
-        "precision": precision,
-    }
+        "precision": "float32",
+    } | network
     return GAN(
         build_generator(latent_dim=8, **settings),
         build_discriminator(**settings),
         build_generator(latent_dim=8, **settings),
-        *make_optimizers(precision == "mixed_float16"),
+        *make_optimizers(settings["precision"] == "mixed_float16"),
         seed=seed,
-        **kwargs,
+        ema_decay=ema_decay,
+        ema_start=ema_start,
+        jit_compile=jit_compile,
     )
 
 

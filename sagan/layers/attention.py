@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from sagan.layers.conv import Conv3x3
-from sagan.layers.pointwise import Pointwise
+from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
 
 
 class SelfAttention(keras.layers.Layer):
@@ -28,12 +28,15 @@ class SelfAttention(keras.layers.Layer):
         variant: `"released"` or `"paper"`.
         pointwise: Implementation of the 1x1 convolutions.
         spectral_norm: Whether their kernels are spectrally normalised.
+        fused_fgh: Whether f, g and h are one product with their kernels side
+            by side, then split: the same function from the same weights.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: as the input, in `compute_dtype`.
 
     Raises:
-        ValueError: If `variant` is unknown.
+        ValueError: If `variant` is unknown, or `fused_fgh` is asked of a
+            `pointwise` whose kernels do not fit side by side.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, equations 1 to 3;
     `sn_non_local_block_sim` in non_local.py of the released code.
@@ -44,9 +47,15 @@ class SelfAttention(keras.layers.Layer):
         variant="released",
         pointwise="conv2d",
         spectral_norm=True,
+        fused_fgh=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if fused_fgh and pointwise not in IMPLEMENTATIONS:
+            raise ValueError(
+                f"fused_fgh does not go with pointwise {pointwise!r}: expected "
+                f"one of {', '.join(sorted(IMPLEMENTATIONS))}."
+            )
         if variant not in ("released", "paper"):
             raise ValueError(
                 f"Unknown attention variant {variant!r}: expected 'released' "
@@ -55,6 +64,7 @@ class SelfAttention(keras.layers.Layer):
         self.pooled = variant == "released"
         self.pointwise = pointwise
         self.spectral_norm = spectral_norm
+        self.fused_fgh = fused_fgh
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -83,17 +93,12 @@ class SelfAttention(keras.layers.Layer):
             there are `ceil(height / 2) * ceil(width / 2)` keys when pooled,
             else `height * width`, both in row-major order.
         """
-        keys = _positions(self._pool(self.f(inputs, training=training)))
-        queries = _positions(self.g(inputs, training=training))
-        if self.compute_dtype == "float16":
-            keys = tf.cast(keys, tf.float32)
-            queries = tf.cast(queries, tf.float32)
-        scores = tf.matmul(queries, keys, transpose_b=True)  # [b, hw, keys]
-        return tf.nn.softmax(tf.cast(scores, tf.float32))
+        keys, queries, _ = self._project(inputs, training)
+        return self._attend(keys, queries)
 
     def call(self, inputs, training=False):
-        attention = self.attention_map(inputs, training)
-        values = _positions(self._pool(self.h(inputs, training=training)))
+        keys, queries, values = self._project(inputs, training)
+        attention = self._attend(keys, queries)
         outputs = tf.matmul(tf.cast(attention, values.dtype), values)
         shape = tf.shape(inputs)
         outputs = tf.reshape(
@@ -101,6 +106,33 @@ class SelfAttention(keras.layers.Layer):
         )  # [batch, height, width, channels of h]
         outputs = self.v(outputs, training=training)
         return inputs + tf.convert_to_tensor(self.gamma) * outputs
+
+    def _project(self, inputs, training):
+        """Returns keys, queries and values, `[batch, positions, channels]`."""
+        layers = (self.f, self.g, self.h)
+        if self.fused_fgh:
+            kernels = [layer.effective_kernel(training) for layer in layers]
+            keys, queries, values = tf.split(
+                self.f.apply(inputs, tf.concat(kernels, -1)),
+                [layer.filters for layer in layers],
+                axis=-1,
+            )
+        else:
+            keys, queries, values = (
+                layer(inputs, training=training) for layer in layers
+            )
+        return (
+            _positions(self._pool(keys)),
+            _positions(queries),
+            _positions(self._pool(values)),
+        )
+
+    def _attend(self, keys, queries):
+        if self.compute_dtype == "float16":
+            keys = tf.cast(keys, tf.float32)
+            queries = tf.cast(queries, tf.float32)
+        scores = tf.matmul(queries, keys, transpose_b=True)  # [b, hw, keys]
+        return tf.nn.softmax(tf.cast(scores, tf.float32))
 
     def _pool(self, inputs):
         if not self.pooled:

@@ -1,10 +1,15 @@
 """The pointwise layer: a 1x1 convolution, its formulation chosen by name.
 
-Each function of `IMPLEMENTATIONS` maps `[batch, height, width, channels]` and
-a kernel `[1, 1, channels, filters]`, of one dtype, to `[batch, height, width,
-filters]`. They are one function of the same weights, written in different
-ways; which is fast is a matter of shape, dtype and device.
+Each function of `IMPLEMENTATIONS` maps `[..., channels]` and a kernel
+`[1, 1, channels, filters]`, of one dtype, to `[..., filters]`; any of the
+leading sizes may be unknown when the graph is made. They are one function of
+the same weights, written in different ways; which is fast is a matter of
+shape, dtype and device, and scripts/benchmark_pointwise.py measures it.
+
+`CONTROLS` are other functions, of fewer weights, to compare with.
 """
+
+import math
 
 import keras
 import tensorflow as tf
@@ -13,8 +18,12 @@ from sagan.layers.spectral_norm import SpectralLayer
 
 
 def conv2d(inputs, kernel):
-    """The framework's convolution."""
-    return tf.nn.conv2d(inputs, kernel, strides=1, padding="VALID")
+    """The framework's convolution; `keras.layers.Conv2D` makes the same op."""
+    if inputs.shape.rank == 4:
+        return tf.nn.conv2d(inputs, kernel, strides=1, padding="VALID")
+    images = tf.reshape(inputs, [-1, 1, 1, inputs.shape[-1]])
+    outputs = tf.nn.conv2d(images, kernel, strides=1, padding="VALID")
+    return _restore(outputs, inputs)
 
 
 def dense(inputs, kernel):
@@ -23,27 +32,86 @@ def dense(inputs, kernel):
 
 
 def matmul(inputs, kernel):
-    """A matrix product broadcast over batch and rows."""
+    """A matrix product broadcast over all leading axes but the last."""
     return tf.matmul(inputs, kernel[0, 0])
 
 
-IMPLEMENTATIONS = {"conv2d": conv2d, "dense": dense, "matmul": matmul}
+def gemm(inputs, kernel):
+    """One matrix product over all positions of all images."""
+    positions = tf.reshape(inputs, [-1, inputs.shape[-1]])  # [n, channels]
+    return _restore(tf.matmul(positions, kernel[0, 0]), inputs)
+
+
+def einsum(inputs, kernel):
+    """A contraction of the channels, the other axes left to TensorFlow."""
+    return tf.einsum("...c,cf->...f", inputs, kernel[0, 0])
+
+
+def tensordot(inputs, kernel):
+    """A tensor contraction over the last axis."""
+    return tf.tensordot(inputs, kernel[0, 0], [[-1], [0]])
+
+
+def batched_einsum(inputs, kernel):
+    """A contraction per image, of its positions in one row."""
+    rows = tf.reshape(
+        inputs, [tf.shape(inputs)[0], -1, inputs.shape[-1]]
+    )  # [batch, positions, channels]
+    outputs = tf.einsum("bpc,cf->bpf", rows, kernel[0, 0])
+    return _restore(outputs, inputs)
+
+
+def grouped(inputs, kernel):
+    """A control: each filter sees only the channels of its own group.
+
+    Args:
+        inputs: `[..., channels]`, float.
+        kernel: `[1, 1, channels // groups, filters]`, as TensorFlow's grouped
+            convolution has it. That has no gradient on a CPU.
+    """
+    channels, (width, filters) = inputs.shape[-1], kernel.shape[2:]
+    groups = channels // width
+    leading = tf.shape(inputs)[:-1]
+    inputs_by_group = tf.reshape(
+        inputs, tf.concat([leading, [groups, width]], 0)
+    )
+    kernel = tf.reshape(kernel, [width, groups, filters // groups])
+    outputs = tf.einsum("...gc,cgf->...gf", inputs_by_group, kernel)
+    return _restore(outputs, inputs, filters)
+
+
+IMPLEMENTATIONS = {
+    "conv2d": conv2d,
+    "dense": dense,
+    "matmul": matmul,
+    "gemm": gemm,
+    "einsum": einsum,
+    "tensordot": tensordot,
+    "batched_einsum": batched_einsum,
+}
+# With at most so many groups. Where channels and filters are as many,
+# "depthwise" is one scalar a channel.
+CONTROLS = {"grouped": 4, "depthwise": math.inf}
 
 
 class Pointwise(SpectralLayer):
     """Linear map over channels, shared by all positions (a 1x1 convolution).
 
     Every implementation computes the same function from the same weights, so
-    a checkpoint written with one is read by any other.
+    a checkpoint written with one is read by any other. The `CONTROLS` do not,
+    their kernels are of other shapes.
 
     Args:
         filters: Number of output channels.
-        implementation: Key of `IMPLEMENTATIONS`.
+        implementation: Key of `IMPLEMENTATIONS` or of `CONTROLS`.
+        activation: None, or what `keras.activations.get` takes.
         use_bias: Whether to add a bias per filter.
-        spectral_norm: Whether the kernel is divided by its spectral norm.
+        spectral_norm: Whether the kernel is divided by its spectral norm;
+            that of a control is of its kernel reshaped to `[-1, filters]`,
+            which bounds that of the map.
 
-    Input shape: `[batch, height, width, channels]`, float.
-    Output shape: `[batch, height, width, filters]`, in `compute_dtype`.
+    Input shape: `[..., channels]`, float.
+    Output shape: `[..., filters]`, in `compute_dtype`.
 
     Raises:
         ValueError: If `implementation` is not a known key.
@@ -56,6 +124,7 @@ class Pointwise(SpectralLayer):
         self,
         filters,
         implementation="conv2d",
+        activation=None,
         use_bias=True,
         spectral_norm=True,
         **kwargs,
@@ -63,18 +132,34 @@ class Pointwise(SpectralLayer):
         super().__init__(
             filters, use_bias=use_bias, spectral_norm=spectral_norm, **kwargs
         )
-        if implementation not in IMPLEMENTATIONS:
+        if implementation not in (*IMPLEMENTATIONS, *CONTROLS):
             raise ValueError(
                 f"Unknown pointwise implementation {implementation!r}: "
-                f"expected one of {', '.join(sorted(IMPLEMENTATIONS))}."
+                f"expected one of {', '.join(sorted(IMPLEMENTATIONS))}, or "
+                f"{' or '.join(sorted(CONTROLS))}, which are other functions."
             )
         self.implementation = implementation
+        self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
-        self.add_kernel((1, 1, input_shape[-1]))
+        channels = input_shape[-1]
+        most = CONTROLS.get(self.implementation, 1)
+        groups = math.gcd(channels, self.filters)
+        if most < groups:
+            groups = math.gcd(groups, most)
+        self.add_kernel((1, 1, channels // groups))
+
+    def apply(self, inputs, kernel):
+        """Multiplies by a kernel, which is cast to the dtype of the inputs."""
+        multiply = IMPLEMENTATIONS.get(self.implementation, grouped)
+        return multiply(inputs, tf.cast(kernel, inputs.dtype))
 
     def call(self, inputs, training=False):
-        kernel = self.effective_kernel(training)
-        kernel = tf.cast(kernel, self.compute_dtype)
-        apply = IMPLEMENTATIONS[self.implementation]
-        return self.add_bias(apply(inputs, kernel))
+        outputs = self.apply(inputs, self.effective_kernel(training))
+        return self.activation(self.add_bias(outputs))
+
+
+def _restore(outputs, inputs, filters=None):
+    """Gives flattened outputs the leading axes of the inputs again."""
+    filters = filters or outputs.shape[-1]
+    return tf.reshape(outputs, tf.concat([tf.shape(inputs)[:-1], [filters]], 0))

@@ -72,6 +72,36 @@ def _loop(block, inputs):
     return outputs, np.array(maps)
 
 
+@each_variant
+@pytest.mark.parametrize("pointwise", sorted(IMPLEMENTATIONS))
+def test_f_g_h_in_one_product_are_the_same_function(variant, pointwise):
+    plain = _make(variant, pointwise=pointwise)
+    fused = _make(variant, pointwise=pointwise, fused_fgh=True)
+    for one, other in zip(fused.weights, plain.weights, strict=True):
+        one.assign(other)
+    inputs = _inputs(4, 6)
+    results = []
+    for block in (plain, fused):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = block(inputs, training=True)
+        sources = (inputs, *block.trainable_variables)
+        gradients = tape.gradient(outputs, sources, tf.cos(inputs))
+        vectors = [block.f.u, block.g.u, block.h.u, block.v.u]
+        results.append([outputs, *gradients, *vectors])
+    for one, other in zip(*results, strict=True):
+        scale = np.abs(other).max()
+        np.testing.assert_allclose(one, other, atol=1e-5 * scale)
+    np.testing.assert_allclose(
+        fused.attention_map(inputs), plain.attention_map(inputs), atol=1e-6
+    )
+
+
+def test_f_g_h_of_a_control_are_not_one_product():
+    with pytest.raises(ValueError, match="fused_fgh.*'grouped'"):
+        SelfAttention(pointwise="grouped", fused_fgh=True)
+
+
 @each_block
 @pytest.mark.parametrize("policy", [None, "mixed_bfloat16", "mixed_float16"])
 def test_gamma_starts_at_zero_where_the_block_is_the_identity(kind, policy):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
+from sagan.layers.pointwise import CONTROLS, IMPLEMENTATIONS, Pointwise
 
 # Half the distance from 1 to the next number.
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -118,6 +118,22 @@ def test_one_unknown_size_serves_all_batches(implementation):
 
 
 @each_implementation
+@pytest.mark.parametrize("leading", [(), (4,), (2, 3), (2, 1, 3, 2)], ids=str)
+def test_any_number_of_leading_axes(implementation, leading):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(2, *leading, 6)).astype(np.float32)
+    layer = Pointwise(5, implementation, activation="relu")
+    layer.build(inputs.shape)
+    expected = np.maximum(inputs @ layer.effective_kernel()[0, 0].numpy(), 0)
+    apply = tf.function(
+        layer,
+        input_signature=[tf.TensorSpec([*[None] * (len(leading) + 1), 6])],
+    )
+    for outputs in (layer(inputs), apply(inputs)):
+        np.testing.assert_allclose(outputs, expected, atol=1e-5)
+
+
+@each_implementation
 def test_a_bias_is_added_to_every_position(implementation):
     layer = Pointwise(3, implementation, spectral_norm=False)
     layer.build((None, None, None, 2))
@@ -149,6 +165,44 @@ def test_every_implementation_reads_what_another_wrote(written_with, tmp_path):
         for one, other in zip(reader.weights, writer.weights, strict=True):
             np.testing.assert_array_equal(one, other)
         np.testing.assert_allclose(reader(inputs), expected, atol=bound)
+
+
+@pytest.mark.parametrize(
+    ("control", "channels", "filters", "groups"),
+    [
+        ("grouped", 8, 12, 4),
+        ("grouped", 6, 4, 2),
+        ("grouped", 3, 8, 1),
+        ("depthwise", 6, 6, 6),
+        ("depthwise", 16, 2, 2),
+        ("depthwise", 2, 6, 2),
+    ],
+)
+def test_a_control_is_one_matrix_a_group(control, channels, filters, groups):
+    layer = Pointwise(filters, control, spectral_norm=False)
+    inputs = tf.random.stateless_normal([2, 3, 2, channels], [0, 1])
+    outputs = layer(inputs).numpy()
+    assert layer.kernel.shape == (1, 1, channels // groups, filters)
+    kernel = layer.kernel.numpy()[0, 0]
+    parts = zip(
+        np.split(inputs.numpy(), groups, -1),
+        np.split(kernel, groups, -1),
+        strict=True,
+    )
+    expected = np.concatenate([part @ matrix for part, matrix in parts], -1)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+    if groups == channels == filters:  # One scalar a channel.
+        np.testing.assert_allclose(outputs, inputs * kernel[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("control", sorted(CONTROLS))
+def test_a_control_has_gradients(control):
+    layer = Pointwise(4, control)
+    inputs = tf.random.stateless_normal([2, 3, 2, 8], [0, 1])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(inputs) ** 2)
+    for gradient in tape.gradient(loss, layer.trainable_variables):
+        assert np.any(gradient)
 
 
 def test_an_unknown_implementation_is_answered_with_the_choices():
