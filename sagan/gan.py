@@ -126,7 +126,7 @@ class GAN:
             loss = hinge_discriminator_loss(real_logits, fake_logits)
             scaled_loss = self.d_optimizer.scale_loss(loss)
         variables = self.discriminator.trainable_variables
-        gradients = tape.gradient(scaled_loss, variables)
+        gradients = _dense_gradients(tape, scaled_loss, variables)
         scalars = {
             "d_loss": loss,
             "real_logits": tf.reduce_mean(real_logits),
@@ -156,7 +156,7 @@ class GAN:
             loss = hinge_generator_loss(logits)
             scaled_loss = self.g_optimizer.scale_loss(loss)
         variables = self.generator.trainable_variables
-        gradients = tape.gradient(scaled_loss, variables)
+        gradients = _dense_gradients(tape, scaled_loss, variables)
         scalars = {
             "g_loss": loss,
             "g_gradient_norm": _norm(gradients, self.g_optimizer),
@@ -224,6 +224,18 @@ def _mean(condition):
 def _batch_std(images):
     """Mean over pixels of the standard deviation over the batch."""
     return tf.reduce_mean(tf.math.reduce_std(images, axis=0))
+
+
+def _dense_gradients(tape, loss, variables):
+    """Gradients as tensors.
+
+    That of a class table has a slice for each image. Adam would square the
+    slices of one class before it adds them up.
+    """
+    return [
+        tf.convert_to_tensor(gradient)
+        for gradient in tape.gradient(loss, variables)
+    ]
 
 
 def _norm(gradients, optimizer):

@@ -50,6 +50,27 @@ def test_generator_update_moves_only_the_generator():
     assert all(moved)
 
 
+def test_gradients_of_one_class_are_added_before_the_optimizer():
+    gan = make_gan(num_classes=2)
+    table = gan.generator.blocks[0].norm1.gain
+    seen = {}
+    apply = gan.g_optimizer.apply
+
+    def record(gradients, variables):
+        for gradient, variable in zip(gradients, variables, strict=True):
+            seen[id(variable)] = gradient
+        apply(gradients, variables)
+
+    gan.g_optimizer.apply = record
+    gan.update_generator(*gan.draw_latents(8, [0, 0]))
+    gradient = seen[id(table)]
+    assert isinstance(gradient, tf.Tensor)
+    assert gradient.shape == table.shape
+    # So that Adam moves each entry by its rate in the first update.
+    expected = 1.0 - 1e-4 * np.sign(gradient)
+    np.testing.assert_allclose(table, expected, atol=2e-6)
+
+
 def test_step_counts_updates_of_each_network():
     gan = make_gan()
     for _ in range(2):

@@ -92,11 +92,13 @@ class BatchNorm(keras.layers.Layer):
         return outputs
 
     def _update(self, mean, variance):
+        # Under float16 a batch may overflow; loss scaling skips its update.
+        finite = tf.reduce_all(tf.math.is_finite(mean + variance))
         n = self.updates.assign_add(1.0) - 1.0
         decay = tf.minimum(self.decay, (1.0 + n) / (10.0 + n))
         for moving, value in (
             (self.moving_mean, mean),
             (self.moving_variance, variance),
         ):
-            value = tf.stop_gradient(value)
+            value = tf.where(finite, tf.stop_gradient(value), moving)
             moving.assign_sub((1.0 - decay) * (moving - value))

@@ -78,6 +78,18 @@ def test_moving_moments_follow_the_biased_moments_of_the_batch(decay):
         assert layer.updates.numpy() == n + 1
 
 
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_batch_that_is_not_finite_leaves_the_moments_alone(bad):
+    layer = BatchNorm()
+    layer(tf.random.stateless_normal([4, 2, 2, 3], [0, 1]), training=True)
+    before = [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
+    inputs = np.ones([4, 2, 2, 3], np.float32)
+    inputs[1, 0, 1, 2] = bad
+    layer(inputs, training=True)
+    after = [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
+    np.testing.assert_array_equal(after, before)
+
+
 def test_the_decay_is_reached_after_the_first_updates():
     layer = BatchNorm(decay=0.999)
     layer.build((None, None, None, 6))
