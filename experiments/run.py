@@ -45,15 +45,16 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
     start_logging()
-    start_tensorflow()
     from experiments.experiment import choose_arms, find_experiment, plan_runs
-    from experiments.processes import is_finished, run_all
 
     try:
         experiment = find_experiment(FLAGS.experiment)
+        arms = choose_arms(experiment, FLAGS.arms)
+        # Parsing a config imports what it binds, and with it TensorFlow.
+        start_tensorflow()
         runs = plan_runs(
             experiment,
-            choose_arms(experiment, FLAGS.arms),
+            arms,
             FLAGS.seeds,
             FLAGS.workdir,
             FLAGS.gin_config,
@@ -65,6 +66,8 @@ def main(argv):
     if FLAGS.dry_run:
         print("\n".join(shlex.join(run.command) for run in runs))
         return
+    from experiments.processes import is_finished, run_all
+
     failed, stopped_by = run_all(runs, FLAGS.jobs)
     logging.info(
         "%d of %d runs are finished.", sum(map(is_finished, runs)), len(runs)
