@@ -8,6 +8,8 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+# Differences of less than this part of the values are those of float32.
+ROUNDING = 1e-6
 
 
 class Summary(NamedTuple):
@@ -63,12 +65,19 @@ def paired_difference(
     return Difference(mean, mean - margin, mean + margin, count)
 
 
-def reading(difference: Difference) -> str:
-    """Says in words what a difference shows."""
+def reading(difference: Difference, size: float = 0.0) -> str:
+    """Says in words what a difference shows.
+
+    Args:
+        difference: What was found.
+        size: Of the values that were compared.
+    """
     if not difference.count:
         return "no pair of runs"
     if difference.count == 1:
         return "one pair: no interval"
     if difference.low <= 0.0 <= difference.high:
         return "no difference shown"
+    if abs(difference.mean) < ROUNDING * size:
+        return "equal but for rounding"
     return "higher" if difference.mean > 0 else "lower"

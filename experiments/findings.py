@@ -178,7 +178,7 @@ def _format_difference(difference: Difference, base):
         f"{difference.mean:+.3g}",
         interval,
         percent,
-        reading(difference),
+        reading(difference, summarise(map(abs, base.values())).mean),
     )
 
 

@@ -126,7 +126,10 @@ def test_readings():
     ):
         base = {0: 0.0, 1: 0.0, 2: 0.0}
         found = comparison.paired_difference(values, base)
-        assert comparison.reading(found) == words
+        assert comparison.reading(found, size=10.0) == words
+    found = comparison.paired_difference({0: 4e-7, 1: 4e-7}, {0: 0.0, 1: 0.0})
+    assert comparison.reading(found) == "higher"
+    assert comparison.reading(found, size=3.0) == "equal but for rounding"
 
 
 def test_numbers_of_a_run(sweep):
