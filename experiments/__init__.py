@@ -1,0 +1,1 @@
+"""Questions with a record: sweeps of arms and seeds, and their reports."""

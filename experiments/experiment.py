@@ -1,0 +1,186 @@
+"""An experiment on disk, and the runs of a sweep over its arms and seeds."""
+
+import dataclasses
+import difflib
+import itertools
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+
+import gin
+
+from sagan.config import flatten, parse_config
+
+ROOT = pathlib.Path(__file__).parent
+# An arm of this name repeats the one before the suffix, setting for setting.
+REPEAT_SUFFIX = "_again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A folder with `base.gin`, `baseline.txt` and `arms/ARM.gin`.
+
+    Attributes:
+        folder: Where it is, relative to the current folder if below it.
+        baseline: The arm that the others are compared with.
+        arms: All arms, the baseline first, then by name.
+    """
+
+    folder: pathlib.Path
+    baseline: str
+    arms: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def config_files(self, arm: str, extra: Sequence[str] = ()) -> list[str]:
+        """Returns the config files of an arm, in the order they are read.
+
+        `base.gin` comes first, then `extra`, then the arm. A whole config in
+        `extra` takes the place of `base.gin`: gin cannot unbind, so what the
+        base binds and the other leaves at its default would stay.
+        """
+        base = [str(self.folder / "base.gin")]
+        if any(_is_whole(path) for path in extra):
+            base = []
+        return [*base, *extra, str(self.folder / "arms" / f"{arm}.gin")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a sweep: an arm with a seed, in a folder of its own."""
+
+    arm: str
+    seed: int
+    num_steps: int
+    folder: pathlib.Path
+    command: tuple[str, ...]
+
+    def __str__(self):
+        return f"{self.arm}, seed {self.seed}"
+
+
+def find_experiment(name: str) -> Experiment:
+    """Returns the experiment of a name, or of a folder if there is a slash.
+
+    Raises:
+        ValueError: If there is none, naming the nearest, or it has no valid
+            baseline.
+    """
+    folder = pathlib.Path(name) if "/" in name else ROOT / name
+    arms = sorted(path.stem for path in folder.glob("arms/*.gin"))
+    if not name or not arms:
+        known = sorted(path.parent.name for path in ROOT.glob("*/base.gin"))
+        raise ValueError(_unknown("experiment", name, known))
+    file = folder / "baseline.txt"
+    baseline = file.read_text().strip() if file.is_file() else None
+    if baseline not in arms:
+        raise ValueError(
+            f"{file} must hold the name of the baseline arm, one of "
+            f"{', '.join(arms)}; it holds {baseline!r}."
+        )
+    arms.remove(baseline)
+    if folder.resolve().is_relative_to(pathlib.Path.cwd()):
+        folder = pathlib.Path(os.path.relpath(folder))
+    return Experiment(folder, baseline, (baseline, *arms))
+
+
+def choose_arms(experiment: Experiment, names: Sequence[str]) -> list[str]:
+    """Returns the named arms, or all of them for no name.
+
+    Raises:
+        ValueError: If a name is unknown, with the nearest that is known.
+    """
+    for name in names:
+        if name not in experiment.arms:
+            what = f"arm of {experiment.name}"
+            raise ValueError(_unknown(what, name, experiment.arms))
+    return [arm for arm in experiment.arms if not names or arm in names]
+
+
+def plan_runs(
+    experiment: Experiment,
+    arms: Iterable[str],
+    seeds: int,
+    workdir: str,
+    gin_configs: Sequence[str] = (),
+    gin_bindings: Sequence[str] = (),
+    data_dir: str | None = None,
+) -> list[Run]:
+    """Checks the config of every arm and returns the runs of a sweep.
+
+    All arms of one seed come before the next seed, so that a sweep which is
+    stopped early has about as many seeds of each arm.
+
+    Args:
+        experiment: What to run.
+        arms: Which of its arms.
+        seeds: How many seeds, from 0 on.
+        workdir: Folder of the sweep.
+        gin_configs: Files read between `base.gin` and the arm.
+        gin_bindings: Settings for all arms, read last.
+        data_dir: Where TFDS data sets are.
+
+    Raises:
+        ValueError: If a config cannot be read, or two arms have come to the
+            same settings.
+    """
+    steps = _check_configs(experiment, arms, gin_configs, gin_bindings)
+    runs = []
+    for seed, arm in itertools.product(range(seeds), steps):
+        folder = pathlib.Path(workdir) / arm / f"seed_{seed}"
+        files = experiment.config_files(arm, gin_configs)
+        bindings = [*gin_bindings, f"SEED = {seed}"]
+        command = (
+            sys.executable,
+            "-m",
+            "sagan.train",
+            *(f"--gin_config={file}" for file in files),
+            *(f"--gin_bindings={binding}" for binding in bindings),
+            f"--workdir={folder}",
+            *([f"--data_dir={data_dir}"] if data_dir else []),
+        )
+        runs.append(Run(arm, seed, steps[arm], folder, command))
+    return runs
+
+
+def _check_configs(experiment, arms, gin_configs, gin_bindings):
+    """Parses the config of each arm; returns its number of steps by arm."""
+    settings = {}
+    for arm in arms:
+        files = experiment.config_files(arm, gin_configs)
+        try:
+            parse_config(files, [*gin_bindings, "SEED = 0"])
+        except (OSError, ValueError) as error:
+            raise ValueError(f"Arm {arm} does not parse. {error}") from error
+        settings[arm] = flatten(gin.config_str())
+    for one, other in itertools.combinations(settings, 2):
+        repeat = one.removesuffix(REPEAT_SUFFIX) == other.removesuffix(
+            REPEAT_SUFFIX
+        )
+        if settings[one] == settings[other] and not repeat:
+            raise ValueError(
+                f"Arms {one} and {other} have the same settings: a config or "
+                "binding on the command line overrides what they vary."
+            )
+    return {arm: values["train.num_steps"] for arm, values in settings.items()}
+
+
+def _is_whole(path):
+    """Whether a config defines a run, rather than change that of another.
+
+    Such a config imports what it binds, or includes one that does.
+    """
+    path = pathlib.Path(path)
+    return path.is_file() and bool(
+        re.search(r"^\s*(import|include)\s", path.read_text(), re.MULTILINE)
+    )
+
+
+def _unknown(what, name, known):
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"Unknown {what} {name!r}.{hint} There are {', '.join(known)}."

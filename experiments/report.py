@@ -1,0 +1,110 @@
+"""Writes the report of a sweep, finished or not, from what its runs logged.
+
+  python -m experiments.report --experiment=pointwise --workdir=DIR
+  python -m experiments.report --experiment=attention --workdir=DIR \\
+    --out=/tmp/report --baseline=none
+
+The report is report.md with results.csv, curves.png, drift.png and samples.png
+beside it.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from sagan.startup import start_logging, start_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "experiment", None, "Name of a folder beside this file.", required=True
+)
+flags.DEFINE_string("workdir", None, "Folder of the sweep.", required=True)
+flags.DEFINE_string(
+    "out", None, "Folder of the report; by default the experiment's results."
+)
+flags.DEFINE_string(
+    "baseline", None, "Arm to compare with, if not the experiment's baseline."
+)
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    start_logging()
+    from experiments.experiment import choose_arms, find_experiment
+
+    try:
+        experiment = find_experiment(FLAGS.experiment)
+        baseline = FLAGS.baseline or experiment.baseline
+        choose_arms(experiment, [baseline])
+        start_tensorflow()
+        from experiments.results import read_sweep
+
+        results = read_sweep(FLAGS.workdir)
+        if not results:
+            raise ValueError(
+                f"{FLAGS.workdir} is not the folder of a sweep: it has no "
+                "ARM/seed_N in it."
+            )
+    except ValueError as error:
+        sys.exit(f"Error: {error}")
+    out = pathlib.Path(FLAGS.out or experiment.folder / "results")
+    out.mkdir(parents=True, exist_ok=True)
+    write_report(experiment, baseline, results, out)
+    logging.info("Wrote %s.", out / "report.md")
+
+
+def write_report(experiment, baseline, results, out):
+    """Writes the files of a report.
+
+    Args:
+        experiment: The `Experiment`.
+        baseline: The arm to compare with.
+        results: The `Result` of each run.
+        out: Folder, as a path.
+    """
+    from experiments import findings, overview, plots
+    from experiments.results import measure, order_arms, write_csv
+    from sagan.checkpoints import write_text
+
+    arms = {
+        arm: [result for result in results if result.arm == arm]
+        for arm in order_arms(experiment, results)
+    }
+    numbers = {
+        arm: {run.seed: measure(run) for run in runs if run.finished}
+        for arm, runs in arms.items()
+    }
+    write_csv(out / "results.csv", [r for runs in arms.values() for r in runs])
+    plots.save_curves(out / "curves.png", arms)
+    plots.save_drift(out / "drift.png", arms, baseline)
+    samples = plots.save_samples(out / "samples.png", arms)
+    lines = [
+        *overview.header(experiment, baseline, arms),
+        *overview.settings(arms),
+        *findings.summary(numbers),
+        *findings.differences(numbers, baseline),
+        *findings.drifts(arms, baseline),
+        "",
+        "![Distance of d_loss by step](drift.png)",
+        "",
+        "## Learning curves",
+        "",
+        "Mean over seeds, with a band of one standard deviation.",
+        "",
+        "![Losses, scores and gammas by step](curves.png)",
+        "",
+        "## Samples",
+        "",
+        "The first seed's newest samples of the averaged weights, from the "
+        "same latents in each arm."
+        if samples
+        else "No run has drawn samples yet.",
+        *(["", "![Samples of each arm](samples.png)"] if samples else []),
+    ]
+    write_text(out / "report.md", "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
