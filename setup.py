@@ -2,7 +2,8 @@
 
 from setuptools import find_packages, setup
 
-# Each lower bound is the oldest release the test suite has passed with. Upper
+# Lower bounds: of numpy the first with `.mT`, of pillow the first with
+# `has_transparency_data`, of the rest releases of the time of writing. Upper
 # bounds stand where the next release line is untested against the Keras
 # internals (variables, dtype policies, checkpoints) this project relies on.
 setup(
@@ -19,8 +20,8 @@ setup(
         "importlib_resources>=6.0",
         "keras>=3.15,<3.16",
         "matplotlib>=3.8",
-        "numpy>=1.26",
-        "pillow>=10.0",
+        "numpy>=2.0",
+        "pillow>=10.1",
         # tf.summary needs it; tensorflow does not install it.
         "tensorboard>=2.20",
         "tensorflow>=2.21,<2.22",

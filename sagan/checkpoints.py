@@ -16,8 +16,15 @@ from absl import logging
 _FOLDER = re.compile(r"step_(\d+)$")
 _PARTIAL = ".partial_"
 _DAMAGED = "damaged_"
-# What reading a truncated, altered or incomplete file was seen to raise.
+# What reading a truncated, altered or incomplete file was seen to raise,
 _DAMAGE = (tf.errors.OpError, IndexError)
+# and what says something of the machine rather than of the file.
+_NO_DAMAGE = (
+    tf.errors.ResourceExhaustedError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnavailableError,
+    tf.errors.CancelledError,
+)
 
 
 class Checkpoints:
@@ -55,7 +62,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         if folder.exists():
-            shutil.rmtree(folder)
+            _remove(folder)
         os.replace(partial, folder)
         self._delete_old()
         return folder
@@ -68,8 +75,8 @@ class Checkpoints:
     def restore_latest(self) -> int | None:
         """Restores the newest readable checkpoint.
 
-        One that cannot be read is reported, set aside under the name
-        `damaged_...`, and the one before it is tried.
+        One that cannot be read is reported, and set aside under the name
+        `damaged_...` if one before it can.
 
         Returns:
             Its step, or None if there is no checkpoint.
@@ -79,24 +86,27 @@ class Checkpoints:
                 does not fit `contents`.
         """
         steps = checkpoint_steps(self.directory)
+        damaged = []
         for step in reversed(steps):
             folder = _folder(self.directory, step)
             try:
                 _read(self.contents, folder).assert_consumed()
+            except _NO_DAMAGE:
+                raise
             except _DAMAGE as error:
-                aside = self.directory / f"{_DAMAGED}{folder.name}"
                 logging.error(
-                    "Checkpoint %s is damaged (%s). It is set aside as %s and "
-                    "the one before it is tried.",
+                    "Checkpoint %s is damaged (%s). The one before it is used.",
                     folder,
                     _first_line(error),
-                    aside.name,
                 )
-                shutil.rmtree(aside, ignore_errors=True)
-                os.replace(folder, aside)
+                damaged.append(folder)
                 continue
             except AssertionError as error:
                 raise ValueError(_misfit(folder, error)) from error
+            for folder in damaged:
+                aside = folder.with_name(f"{_DAMAGED}{folder.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                os.replace(folder, aside)
             return step
         if steps:
             raise ValueError(
@@ -109,7 +119,7 @@ class Checkpoints:
         steps = checkpoint_steps(self.directory)
         for step in steps[: -self.keep_last]:
             if not self.keep_every or step % self.keep_every:
-                shutil.rmtree(_folder(self.directory, step))
+                _remove(_folder(self.directory, step))
 
 
 def checkpoint_steps(directory) -> list[int]:
@@ -157,10 +167,12 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
         status.assert_existing_objects_matched().expect_partial()
     except AssertionError as error:
         raise ValueError(_misfit(folder, error)) from error
+    except _NO_DAMAGE:
+        raise
     except _DAMAGE as error:
         raise ValueError(
             f"Checkpoint {folder} is damaged ({_first_line(error)}). Take "
-            "another with --step."
+            f"another with --step; there are {', '.join(map(str, steps))}."
         ) from error
     return step
 
@@ -176,6 +188,14 @@ def write_text(path, text: str) -> None:
 
 def _folder(directory, step):
     return directory / f"step_{step:08d}"
+
+
+def _remove(folder):
+    """Deletes a checkpoint; cut short, it leaves none that looks whole."""
+    partial = folder.with_name(f"{_PARTIAL}{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    os.replace(folder, partial)
+    shutil.rmtree(partial)
 
 
 def _read(checkpoint, folder):

@@ -48,7 +48,7 @@ def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
         )
     for file in files:
         if not pathlib.Path(file).is_file():
-            raise ValueError(f"Config file {file!r} does not exist.")
+            raise ValueError(_explain_file(file))
     bindings = list(bindings)
     gin.clear_config()
     try:
@@ -59,6 +59,7 @@ def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
         message = _explain_name(str(error), files, bindings)
         raise ValueError(message) from error
     _check_macros(files, bindings)
+    _check_order(files)
 
 
 def flatten(config: str) -> dict[str, object]:
@@ -185,6 +186,38 @@ def _explain_name(
     nearest = difflib.get_close_matches(unknown or "", known, n=1, cutoff=0.5)
     hint = f"\nDid you mean {nearest[0]!r}?" if nearest else ""
     return message.strip() + hint
+
+
+def _explain_file(file: str) -> str:
+    """Says that a config is missing, and what its folder has instead."""
+    path = pathlib.Path(file)
+    folder = path if path.is_dir() else path.parent
+    known = sorted(str(other) for other in folder.glob("*.gin"))
+    nearest = difflib.get_close_matches(file, known, n=1, cutoff=0.5)
+    return f"Config file {file!r} does not exist. " + (
+        f"Did you mean {nearest[0]!r}?"
+        if nearest
+        else f"{folder} has {', '.join(known) or 'no .gin file'}."
+    )
+
+
+def _check_order(files: Sequence[str]) -> None:
+    """Refuses a file of which later ones override every line."""
+    bound = [
+        set(
+            re.findall(
+                r"^([\w./]+) *=", pathlib.Path(file).read_text(), re.MULTILINE
+            )
+        )
+        for file in files
+    ]
+    for i, file in enumerate(files):
+        later = set().union(*bound[i + 1 :])
+        if bound[i] and bound[i] <= later:
+            raise ValueError(
+                f"{file} has no effect: the configs after it bind all that it "
+                "does. Give it last."
+            )
 
 
 def _check_macros(files: Sequence[str], bindings: Sequence[str]) -> None:

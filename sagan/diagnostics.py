@@ -5,7 +5,7 @@ import sys
 
 import tensorflow as tf
 
-from sagan.layers.spectral_norm import spectral_layers
+from sagan.layers.spectral_norm import kernel_layers
 from sagan.networks import attention_blocks
 from sagan.optimizers import loss_scale, updates_applied
 
@@ -26,7 +26,7 @@ def diagnose(gan, d_steps: int) -> dict[str, float]:
     for network in (gan.generator, gan.discriminator):
         for name, block in attention_blocks(network).items():
             values[f"{network.name}/gamma/{name}"] = float(block.gamma.numpy())
-        for layer in spectral_layers(network):
+        for layer in kernel_layers(network):
             name = f"{network.name}/sigma/{type(layer).__name__}"
             sigma = float(layer.largest_singular_value())
             values[name] = max(sigma, values.get(name, 0.0))

@@ -9,7 +9,7 @@ from absl import logging
 _MAX_SKIPPED = 30
 # Below this share of the real images' spread, samples are called constant.
 _CONSTANT = 0.1
-# This many logged steps in a row, all logits on the right side.
+# This many logged steps in a row, no logit on the other side.
 _ONE_SIDED = 20
 
 
@@ -24,7 +24,7 @@ class Health:
     def __init__(self, scaled_loss: bool):
         self.allowed = _MAX_SKIPPED if scaled_loss else 0
         self.failures = 0
-        self.one_sided = 0
+        self.extremes = []
         self.warned = set()
 
     def check_finite(self, step: int, scalars, last_good) -> bool:
@@ -33,7 +33,8 @@ class Health:
         Args:
             step: Of the scalars.
             scalars: Floats by name.
-            last_good: Path of the last checkpoint, or None.
+            last_good: Function that returns the path of the last checkpoint,
+                or None.
 
         Returns:
             Whether all are finite.
@@ -52,13 +53,15 @@ class Health:
         values = ", ".join(f"{k} is {v}" for k, v in sorted(bad.items()))
         raise FloatingPointError(
             f"Step {step}: {values}. The run stops; its last good checkpoint "
-            f"is {last_good or 'none: it had not saved yet'}. Try lower "
+            f"is {last_good() or 'none: it had not saved yet'}. Try lower "
             "learning rates or build_generator.precision = 'float32'."
         )
 
     def check_collapse(self, step: int, scalars) -> None:
         """Logs a warning when a sign of collapse begins to show."""
-        spread = scalars["fake_std"] / max(scalars["real_std"], 1e-8)
+        spread = 1.0  # Of a single image there is none to compare.
+        if scalars["real_std"]:
+            spread = scalars["fake_std"] / scalars["real_std"]
         self._warn(
             spread < _CONSTANT,
             "Step %d: the samples of a batch hardly differ (their spread is "
@@ -66,12 +69,20 @@ class Health:
             step,
             spread,
         )
-        right = min(scalars["real_accuracy"], scalars["fake_accuracy"]) == 1.0
-        self.one_sided = self.one_sided + 1 if right else 0
+        accuracies = (scalars["real_accuracy"], scalars["fake_accuracy"])
+        self.extremes = [*self.extremes, accuracies][-_ONE_SIDED:]
         self._warn(
-            self.one_sided >= _ONE_SIDED,
+            self.extremes == [(1.0, 1.0)] * _ONE_SIDED,
             "Step %d: the discriminator has told every image apart at the "
             "last %d logged steps: the generator may get no useful gradient.",
+            step,
+            _ONE_SIDED,
+        )
+        self._warn(
+            self.extremes
+            in ([(1.0, 0.0)] * _ONE_SIDED, [(0.0, 1.0)] * _ONE_SIDED),
+            "Step %d: all logits had one sign at the last %d logged steps: the "
+            "discriminator tells nothing apart.",
             step,
             _ONE_SIDED,
         )

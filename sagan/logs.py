@@ -48,8 +48,8 @@ class RunLog:
         )
         self.images_per_step = images_per_step
         self.num_steps = num_steps
-        self.started = time.perf_counter()
-        self.start_step = step
+        self.first = None  # Time and number of the first step.
+        self.last_step = step
 
     def __enter__(self):
         if not self.bar.disable:
@@ -67,6 +67,9 @@ class RunLog:
 
     def advance(self, **values: float) -> None:
         """Moves the progress bar one step on and shows `values` beside it."""
+        self.last_step += 1
+        # What is left is reckoned without the first step, which compiles.
+        self.first = self.first or (time.perf_counter(), self.last_step)
         if self.bar.disable:
             return
         rate = self.bar.format_dict["rate"] or 0.0
@@ -106,9 +109,11 @@ class RunLog:
             tf.summary.image(name, pixels[None])
 
     def _time_left(self, step):
-        seconds = time.perf_counter() - self.started
-        seconds *= (self.num_steps - step) / max(1, step - self.start_step)
-        return tqdm.format_interval(seconds)
+        started, first = self.first
+        if step == first:
+            return "?"
+        seconds = (time.perf_counter() - started) / (step - first)
+        return tqdm.format_interval(seconds * (self.num_steps - step))
 
 
 class _AboveBar:

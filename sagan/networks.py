@@ -256,6 +256,11 @@ def build_generator(
         latent_dim=latent_dim,
         num_classes=num_classes,
     )
+    _check_booleans(
+        spectral_norm=spectral_norm,
+        fused_resampling=fused_resampling,
+        fused_fgh=fused_fgh,
+    )
     with _dtype_policy(precision):
         generator = Generator(
             image_size,
@@ -306,6 +311,11 @@ def build_discriminator(
         base_channels=base_channels,
         num_classes=num_classes,
     )
+    _check_booleans(
+        spectral_norm=spectral_norm,
+        fused_resampling=fused_resampling,
+        fused_fgh=fused_fgh,
+    )
     with _dtype_policy(precision):
         discriminator = Discriminator(
             image_size,
@@ -325,7 +335,7 @@ def build_discriminator(
 
 
 def attention_blocks(network):
-    """Returns the attention blocks of a network by resolution-ordered name."""
+    """Returns the attention blocks of a network by name, as they run."""
     return {
         layer.name: layer
         for layer in network.attentions
@@ -387,6 +397,12 @@ def _check_size(image_size, attention_resolutions, **integers):
             raise ValueError(
                 f"{name} is {value!r}: expected an integer >= {least}."
             )
+
+
+def _check_booleans(**values):
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}: expected True or False.")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import gin
 import keras
 
 
-@gin.configurable
+@gin.configurable(denylist=["mixed_float16"])
 def make_optimizers(
     mixed_float16: bool,
     g_learning_rate: float = 1e-4,
@@ -31,9 +31,26 @@ def make_optimizers(
         d_beta_2: Decay of the discriminator's second moment.
         epsilon: Of both.
 
+    Raises:
+        ValueError: If a value is out of range.
+
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; Heusel et al.
     (2017), arXiv:1706.08500 for the two rates.
     """
+    for name, value, least, most in (
+        ("g_learning_rate", g_learning_rate, 0, float("inf")),
+        ("d_learning_rate", d_learning_rate, 0, float("inf")),
+        ("g_beta_1", g_beta_1, 0, 1),
+        ("d_beta_1", d_beta_1, 0, 1),
+        ("g_beta_2", g_beta_2, 0, 1),
+        ("d_beta_2", d_beta_2, 0, 1),
+        ("epsilon", epsilon, 0, float("inf")),
+    ):
+        if not isinstance(value, (int, float)) or not least <= value < most:
+            raise ValueError(
+                f"make_optimizers.{name} is {value!r}: expected a number of "
+                f"at least {least} and below {most}."
+            )
     optimizers = (
         keras.optimizers.Adam(g_learning_rate, g_beta_1, g_beta_2, epsilon),
         keras.optimizers.Adam(d_learning_rate, d_beta_1, d_beta_2, epsilon),

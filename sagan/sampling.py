@@ -82,8 +82,14 @@ def make_grid(images, columns=8, gap=2):
 
 
 def save_png(path, pixels):
-    """Writes `[height, width, 1 or 3]` uint8 as PNG, whole or not at all."""
+    """Writes `[height, width, 1 or 3]` uint8 as PNG, whole or not at all.
+
+    Raises:
+        ValueError: If the name does not end in .png.
+    """
     path = pathlib.Path(path)
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise ValueError(f"{path} must be the name of a .png file.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

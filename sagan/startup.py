@@ -10,6 +10,13 @@ import traceback
 from absl import logging
 
 _PACKAGE = str(pathlib.Path(__file__).parent)
+_FOR_THE_USER = (
+    ValueError,
+    OSError,
+    RuntimeError,
+    MemoryError,
+    ArithmeticError,
+)
 
 
 def start_logging():
@@ -28,6 +35,8 @@ def _is_for_the_user(record):
     TensorFlow and TFDS log through absl too: progress, and deprecations in
     their own code.
     """
+    if record.pathname.startswith(_PACKAGE):
+        return True
     if "site-packages" not in record.pathname:
         return True
     message = record.getMessage()
@@ -63,12 +72,15 @@ def start_tensorflow():
 def short_errors():
     """Ends the command with one line where this project raised the error.
 
-    An exception raised by this package, or by gin, is meant for the user: its
-    message names what is wrong and the fix. Any other keeps its traceback.
+    Such an error, or one of gin, is meant for the user: its message names what
+    is wrong and the fix. Any other keeps its traceback. Ctrl-C before the
+    training loop, which has its own way to stop, ends the command at once.
     """
     try:
         yield
-    except Exception as error:
+    except KeyboardInterrupt:
+        sys.exit("Stopped; nothing was under way that had to be saved.")
+    except _FOR_THE_USER as error:
         origin = traceback.extract_tb(error.__traceback__)[-1].filename
         if not origin.startswith(_PACKAGE) and "gin" not in origin.split("/"):
             raise

@@ -18,12 +18,13 @@ from sagan.optimizers import make_optimizers, scales_loss
 from sagan.record import check_config, record_config, record_session
 from sagan.sampling import SampleGrids
 from sagan.signals import stop_signals
+from sagan.workdir import check_writable, hold
 
 CHECKPOINT_FOLDER = "checkpoints"
 SAMPLE_FOLDER = "samples"
 
 
-@gin.configurable
+@gin.configurable(denylist=["workdir", "data_dir", "download"])
 def train(
     workdir: str,
     data_dir: str | None = None,
@@ -35,6 +36,7 @@ def train(
     ema_start: int = 2000,
     jit_compile: bool = False,
     deterministic: bool = False,
+    tensor_float_32: bool = False,
     log_every: int = 50,
     sample_every: int = 500,
     num_samples: int = 64,
@@ -58,6 +60,8 @@ def train(
         jit_compile: Whether XLA compiles the updates.
         deterministic: Whether all operations are deterministic, so that a
             resumed run equals an undisturbed one to the bit on a GPU too.
+        tensor_float_32: Whether a GPU may round the factors of float32
+            products to TF32: faster, and no longer float32.
         log_every: Steps between records of scalars.
         sample_every: Steps between sample grids.
         num_samples: Images in a grid.
@@ -70,20 +74,57 @@ def train(
             or the run in `workdir` was started with other hyperparameters.
         FloatingPointError: If a loss or gradient is not finite.
     """
-    _check_positive(
+    _check_integers(
+        1,
         num_steps=num_steps,
         d_steps=d_steps,
         log_every=log_every,
         sample_every=sample_every,
         num_samples=num_samples,
         save_every=save_every,
+        keep_last=keep_last,
     )
-    workdir = pathlib.Path(workdir)
+    _check_integers(0, seed=seed, ema_start=ema_start, keep_every=keep_every)
+    _check_booleans(
+        jit_compile=jit_compile,
+        deterministic=deterministic,
+        tensor_float_32=tensor_float_32,
+    )
+    check_writable(workdir)
+    tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    dataset = make_dataset(data_dir=data_dir, download=download)
     gan = _make_gan(seed, ema_decay, ema_start, jit_compile)
+    dataset = make_dataset(data_dir=data_dir, download=download)
     _check_fit(dataset, gan)
+    with hold(workdir):
+        _resume(
+            pathlib.Path(workdir),
+            gan,
+            dataset,
+            num_steps,
+            d_steps,
+            num_samples,
+            keep_last,
+            keep_every,
+            log_every=log_every,
+            sample_every=sample_every,
+            save_every=save_every,
+        )
+
+
+def _resume(
+    workdir,
+    gan,
+    dataset,
+    num_steps,
+    d_steps,
+    num_samples,
+    keep_last,
+    keep_every,
+    **periods,
+):
+    """Restores what there is, records the session and runs what is left."""
     if checkpoint_steps(workdir / CHECKPOINT_FOLDER):
         check_config(workdir)
     checkpoints = Checkpoints(
@@ -93,7 +134,7 @@ def train(
     record_config(workdir)
     record_session(workdir, start)
     if start >= num_steps:
-        logging.info("%s has all %d steps already.", workdir, start)
+        logging.info("%s has all %d steps already.", workdir, num_steps)
         return
     logging.info("%s at step %d.", "Going on" if start else "Starting", start)
     grids = SampleGrids(
@@ -102,18 +143,15 @@ def train(
         num_samples,
     )
     grids.save_real(dataset)
-    images_per_step = d_steps * dataset.batch_size
-    with RunLog(workdir, start, num_steps, images_per_step) as log:
+    with RunLog(workdir, start, num_steps, d_steps * dataset.batch_size) as log:
         _run_steps(
             gan,
             iter(dataset.batches(first=start * d_steps).batch(d_steps)),
             range(start + 1, num_steps + 1),
             log=log,
-            log_every=log_every,
             grids=grids,
-            sample_every=sample_every,
             checkpoints=checkpoints,
-            save_every=save_every,
+            **periods,
         )
 
 
@@ -122,10 +160,10 @@ def _run_steps(
     batches,
     steps,
     log,
-    log_every,
     grids,
-    sample_every,
     checkpoints,
+    log_every,
+    sample_every,
     save_every,
 ):
     """Runs the training steps; writes what is due after each.
@@ -139,7 +177,7 @@ def _run_steps(
         names = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
         values = {name: float(scalars[name]) for name in names}
         log.advance(d_loss=values["d_loss"], g_loss=values["g_loss"])
-        health.check_finite(step, values, checkpoints.newest())
+        health.check_finite(step, values, checkpoints.newest)
 
     timer = StepTimer()
     unread = None
@@ -165,6 +203,8 @@ def _run_steps(
                 unread = None
             if step == steps[0]:
                 logging.info("First step after %.1f s.", timer.busy)
+                if not logs:
+                    timer = StepTimer()
             if logs:
                 values = {name: float(v) for name, v in scalars.items()}
                 health.check_collapse(step, values)
@@ -186,6 +226,11 @@ def _run_steps(
 
 def _make_gan(seed, ema_decay, ema_start, jit_compile):
     keras.utils.set_random_seed(seed)
+    if not isinstance(ema_decay, (int, float)) or not 0 <= ema_decay < 1:
+        raise ValueError(
+            f"train.ema_decay is {ema_decay!r}: expected a number from 0 to "
+            "below 1."
+        )
     generator = build_generator()
     discriminator = build_discriminator()
     mixed_float16 = generator.dtype_policy.name == "mixed_float16"
@@ -223,9 +268,19 @@ def _check_fit(dataset, gan):
         )
 
 
-def _check_positive(**values):
+def _check_integers(least, **values):
     for name, value in values.items():
-        if not isinstance(value, int) or value < 1:
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        if not is_integer or value < least:
             raise ValueError(
-                f"train.{name} is {value!r}: expected an integer of at least 1."
+                f"train.{name} is {value!r}: expected an integer of at least "
+                f"{least}."
+            )
+
+
+def _check_booleans(**values):
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"train.{name} is {value!r}: expected True or False."
             )

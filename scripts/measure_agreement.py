@@ -7,7 +7,6 @@ colour. Beside the samples stand real images, for which it always holds, and
 real images whose right halves were dealt anew, for which it holds by chance.
 """
 
-import numpy as np
 from absl import app, flags
 
 from sagan.startup import short_errors, start_logging, start_tensorflow
@@ -24,7 +23,7 @@ def main(_):
         start_tensorflow()
         from sagan import sampling
         from sagan.checkpoints import restore_generator
-        from sagan.data import agreement, make_dataset
+        from sagan.data import agreement, make_dataset, shuffle_halves
         from sagan.networks import build_generator
         from sagan.record import parse_recorded_config
 
@@ -32,7 +31,10 @@ def main(_):
         dataset = make_dataset(batch_size=FLAGS.num_images)
         real = next(iter(dataset.batches()))[0].numpy()
         generator = build_generator()
-        rows = {"real images": real, "shuffled halves": _shuffle_halves(real)}
+        rows = {
+            "real images": real,
+            "shuffled halves": shuffle_halves(real, FLAGS.seed),
+        }
         for name, ema in (("samples (ema)", True), ("samples (raw)", False)):
             restore_generator(
                 f"{FLAGS.workdir}/checkpoints", generator, ema=ema
@@ -48,13 +50,6 @@ def main(_):
                 f"{name:18}{share['agreement']:8.1%}{share['kind']:8.1%}"
                 f"{share['colour']:8.1%}"
             )
-
-
-def _shuffle_halves(images):
-    """Gives each image the right half of another."""
-    half = images.shape[2] // 2
-    order = np.random.default_rng(FLAGS.seed).permutation(len(images))
-    return np.concatenate([images[:, :, :half], images[order, :, half:]], 2)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup.sh ""  # No extras.
-run=runs/synthetic
+run=runs/quickstart
 configs=(--gin_config=configs/synthetic.gin)
 # Half the time where the processor computes in bfloat16.
 if grep -qs avx512_bf16 /proc/cpuinfo; then

@@ -25,7 +25,7 @@ install_package() {
   fi
   echo "Installing sagan into .venv (TensorFlow is a download of 600 MB) ..."
   if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
-    "$python" -m venv --clear .venv
+    "$python" -m venv .venv
   fi
   .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     -e ".${extras:+[$extras]}"

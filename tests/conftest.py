@@ -1,7 +1,5 @@
 """What every test gets: TensorFlow as the commands have it, clean globals."""
 
-import pathlib
-
 import gin
 import pytest
 from absl import flags
@@ -18,8 +16,6 @@ import tensorflow as tf  # noqa: E402
 # Tolerances follow from the dtype, so float32 must be float32 on a GPU too.
 tf.config.experimental.enable_tensor_float_32_execution(False)
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
-
 
 @pytest.fixture(autouse=True)
 def _clean_globals():
@@ -27,15 +23,6 @@ def _clean_globals():
     yield
     gin.clear_config()
     keras.config.set_dtype_policy("float32")
-
-
-@pytest.fixture
-def data_dir():
-    """Folder of the TFDS data sets that development machines have."""
-    path = REPOSITORY.parent / "shared" / "data" / "tfds"
-    if not path.is_dir():
-        pytest.skip(f"the development data is not at {path}")
-    return str(path)
 
 
 @pytest.fixture

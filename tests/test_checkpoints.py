@@ -136,8 +136,24 @@ def test_only_damaged_checkpoints_is_an_error_and_none_is_a_start(tmp_path):
     assert checkpoints.restore_latest() is None
     folder = checkpoints.save(1)
     (folder / "checkpoint.index").unlink()
-    with pytest.raises(ValueError, match="None of the 1 checkpoints"):
+    for _ in range(2):  # The second time is no new start either.
+        with pytest.raises(ValueError, match="None of the 1 checkpoints"):
+            checkpoints.restore_latest()
+
+
+def test_a_failure_that_is_no_damage_leaves_the_checkpoints(
+    tmp_path, monkeypatch
+):
+    checkpoints = Checkpoints(tmp_path, make_gan().trackables())
+    checkpoints.save(1)
+
+    def fail(path):
+        raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+
+    monkeypatch.setattr(checkpoints.contents, "read", fail)
+    with pytest.raises(tf.errors.ResourceExhaustedError):
         checkpoints.restore_latest()
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
 
 
 def test_failed_save_leaves_the_checkpoints_as_they_were(tmp_path, monkeypatch):

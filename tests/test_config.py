@@ -247,3 +247,28 @@ def test_the_way_a_value_is_written_does_not_matter():
     check_resumable("A = 1\nB = %A\nf.x = %B", "A = 1\nB = %A\nf.x = %B")
     with pytest.raises(ValueError, match="f.y: 16 -> 8"):
         check_resumable("A = 16\nf.y = %A", "A = 8\nf.y = %A")
+
+
+def test_a_run_older_than_a_parameter_went_by_its_default():
+    from sagan.networks import build_generator  # noqa: F401  Registers it.
+
+    before = "build_generator.image_size = 32"
+    same = f"{before}\nbuild_generator.fused_fgh = False"
+    other = f"{before}\nbuild_generator.fused_fgh = True"
+    check_resumable(before, same)
+    with pytest.raises(ValueError, match="fused_fgh: False -> True"):
+        check_resumable(before, other)
+
+
+def test_a_config_without_effect_is_refused():
+    delta = "configs/mixed_bfloat16.gin"
+    with pytest.raises(ValueError, match="mixed_bfloat16.gin has no effect"):
+        parse_config([delta, "configs/synthetic.gin"])
+    parse_config(["configs/synthetic.gin", delta])
+
+
+def test_a_missing_config_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="mean 'configs/celeba.gin'"):
+        parse_config(["configs/celebA.gin"])
+    with pytest.raises(ValueError, match="nowhere has no .gin file"):
+        parse_config(["nowhere/x.gin"])

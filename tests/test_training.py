@@ -12,6 +12,7 @@ from sagan.config import parse_config
 from sagan.health import Health
 from sagan.logs import read_metrics
 from sagan.training import train
+from sagan.workdir import hold
 
 TINY = (
     "BASE_CHANNELS = 2",
@@ -127,6 +128,20 @@ def test_refuses_to_go_on_with_other_hyperparameters(tmp_path):
     assert checkpoint_steps(tmp_path / "checkpoints") == [3]
 
 
+def test_one_process_at_a_time_has_the_folder(tmp_path):
+    held = hold(tmp_path / "run")
+    with held, pytest.raises(ValueError, match="Another process is training"):
+        run(tmp_path / "run", "NUM_STEPS = 1")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/run", "file/a/run"):
+        with pytest.raises(ValueError, match=f"--workdir=.*{place}.*no folder"):
+            run(tmp_path / place, "NUM_STEPS = 1")
+
+
 def test_finished_run_is_left_alone(tmp_path):
     run(tmp_path, "NUM_STEPS = 2")
     before = (tmp_path / "metrics.jsonl").read_bytes()
@@ -165,6 +180,14 @@ def test_values_that_are_not_finite_stop_the_run(tmp_path):
         ("build_discriminator.num_classes = 0", r"discriminator is built for"),
         ("build_generator.precision = 'mixed_bfloat16'", r"must be the same"),
         ("train.keep_last = 0", r"keep_last is 0"),
+        ("train.ema_decay = 1.5", r"train.ema_decay is 1.5"),
+        ("train.jit_compile = 'False'", r"train.jit_compile is 'False'"),
+        ("make_dataset.flip = 'False'", r"make_dataset.flip .*'False'"),
+        ("make_dataset.crop_size = 0", r"crop_size .* at least 1"),
+        ("build_generator.spectral_norm = 1", r"spectral_norm is 1"),
+        ("make_optimizers.g_learning_rate = '1'", r"g_learning_rate is '1'"),
+        ("make_optimizers.d_beta_2 = 1.0", r"d_beta_2 is 1.0"),
+        ("make_dataset.data_dir = 'x'", r"data_dir"),
     ],
 )
 def test_bad_setting_gets_one_clear_error(tmp_path, binding, message):
@@ -188,13 +211,20 @@ def test_signs_of_collapse_are_logged_once(caplog):
     for step in range(4, 40):
         health.check_collapse(step, fine | {"real_accuracy": 1.0})
     assert caplog.text.count("told every image apart") == 1
+    blind = {"real_accuracy": 1.0, "fake_accuracy": 0.0}
+    for step in range(40, 80):
+        health.check_collapse(step, fine | blind)
+    assert caplog.text.count("all logits had one sign") == 1
+    count = len(caplog.records)
+    health.check_collapse(80, fine | {"real_std": 0.0, "fake_std": 0.0})
+    assert len(caplog.records) == count
 
 
 def test_loss_scaling_tolerates_some_overflow():
     health = Health(scaled_loss=True)
     for step in range(30):
-        assert not health.check_finite(step, {"d_loss": np.inf}, None)
+        assert not health.check_finite(step, {"d_loss": np.inf}, lambda: None)
     with pytest.raises(FloatingPointError, match="Step 30: d_loss is inf"):
-        health.check_finite(30, {"d_loss": np.inf}, None)
-    assert health.check_finite(31, {"d_loss": 1.0}, None)
-    assert not health.check_finite(32, {"d_loss": np.nan}, None)
+        health.check_finite(30, {"d_loss": np.inf}, lambda: None)
+    assert health.check_finite(31, {"d_loss": 1.0}, lambda: None)
+    assert not health.check_finite(32, {"d_loss": np.nan}, lambda: None)

@@ -6,6 +6,12 @@
 from sagan.data.batches import ImageDataset
 from sagan.data.pipeline import make_dataset
 from sagan.data.preprocessing import CUSTOMARY_CROPS
-from sagan.data.synthetic_agreement import agreement
+from sagan.data.synthetic_agreement import agreement, shuffle_halves
 
-__all__ = ["CUSTOMARY_CROPS", "ImageDataset", "agreement", "make_dataset"]
+__all__ = [
+    "CUSTOMARY_CROPS",
+    "ImageDataset",
+    "agreement",
+    "make_dataset",
+    "shuffle_halves",
+]

@@ -17,7 +17,7 @@ _FOLDER = "folder:"
 _SYNTHETIC = "synthetic"
 
 
-@gin.configurable
+@gin.configurable(denylist=["data_dir", "download"])
 def make_dataset(
     name: str = gin.REQUIRED,
     image_size: int = gin.REQUIRED,
@@ -68,7 +68,16 @@ def make_dataset(
         ValueError: If an argument is out of range or does not fit the data.
         MemoryError: If the cache would not fit in memory.
     """
-    _check_arguments(name, image_size, batch_size, seed, channels, num_classes)
+    _check_arguments(name, channels, flip=flip, cache=cache)
+    _check_integers(
+        image_size=(image_size, 1),
+        batch_size=(batch_size, 1),
+        seed=(seed, 0),
+        num_classes=(num_classes, 0),
+        shuffle_buffer=(shuffle_buffer, 1),
+        crop_size=(1 if crop_size is None else crop_size, 1),
+        num_examples=(1 if num_examples is None else num_examples, 1),
+    )
     if num_examples is not None and name != _SYNTHETIC:
         raise ValueError(
             f"num_examples={num_examples} is for 'synthetic' alone; for part "
@@ -128,18 +137,21 @@ def make_dataset(
     )
 
 
-def _check_arguments(name, image_size, batch_size, seed, channels, num_classes):
-    for key, value, least in (
-        ("image_size", image_size, 1),
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-        ("num_classes", num_classes, 0),
-    ):
+def _check_integers(**values):
+    for key, (value, least) in values.items():
         is_integer = isinstance(value, (int, np.integer))
         if not is_integer or isinstance(value, bool) or value < least:
             raise ValueError(
                 f"make_dataset.{key} must be an integer of at least {least}, "
                 f"got {value!r}."
+            )
+
+
+def _check_arguments(name, channels, **booleans):
+    for key, value in booleans.items():
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"make_dataset.{key} must be True or False, got {value!r}."
             )
     if channels not in (1, 3):
         raise ValueError(
@@ -173,6 +185,17 @@ def _check_contents(name, images, labels, num_classes):
         raise ValueError(
             f"Every pixel looked at in {name!r} is {images.min()}: the images "
             "are blank. Check the source."
+        )
+    if len(images) and images.max() <= 2:
+        raise ValueError(
+            f"No pixel looked at in {name!r} is above {images.max()}: images "
+            "must be uint8 from 0 to 255, not scaled to [0, 1]."
+        )
+    if num_classes and len(labels) and labels.max() >= num_classes:
+        raise ValueError(
+            f"{name!r} has an example of class {labels.max()}, but has "
+            f"{num_classes} classes, 0 to {num_classes - 1}: its files do not "
+            "fit its description; prepare it anew."
         )
     if num_classes and len(labels) and labels.min() < 0:
         raise ValueError(

@@ -58,6 +58,20 @@ def agreement(images) -> dict[str, float]:
     return dict(zip(names, map(float, fractions), strict=True))
 
 
+def shuffle_halves(images, seed: int = 0):
+    """Gives each image the right half of another: agreement by chance.
+
+    Args:
+        images: `[n, size, size, 3]`, of any dtype; n at least 2.
+        seed: Of whose half each gets.
+    """
+    half = images.shape[2] // 2
+    order = np.random.default_rng(seed).permutation(len(images))
+    others = np.empty_like(order)
+    others[order] = np.roll(order, 1)
+    return np.concatenate([images[:, :, :half], images[others, :, half:]], 2)
+
+
 def _to_pixels(images):
     """Float32 in [0, 255]; an image that is not all finite becomes black."""
     if images.dtype == np.uint8:

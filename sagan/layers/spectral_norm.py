@@ -104,15 +104,29 @@ class SpectralLayer(keras.layers.Layer):
         return kernel
 
     def largest_singular_value(self):
-        """Returns the estimate of the raw kernel's sigma: scalar, float32."""
+        """Returns the estimate of the raw kernel's sigma: scalar, float32.
+
+        It is that of `u`, or without spectral norm of some power iterations.
+        """
         matrix = tf.reshape(self.kernel, [-1, self.filters])
-        return tf.norm(tf.matmul(matrix, self.u, transpose_b=True))
+        if self.spectral_norm:
+            return tf.norm(tf.matmul(matrix, self.u, transpose_b=True))
+        u = tf.ones([self.filters, 1])
+        for _ in range(10):
+            u = tf.matmul(matrix, tf.matmul(matrix, u), transpose_a=True)
+            u = tf.math.l2_normalize(u)
+        return tf.norm(tf.matmul(matrix, u))
 
 
-def spectral_layers(network):
-    """Returns the normalised layers of a network, in the order they run."""
+def kernel_layers(network):
+    """Returns the layers of a network that have a kernel, as they run."""
     return [
         layer
         for layer in network._flatten_layers()  # Keras has no public walk.
-        if isinstance(layer, SpectralLayer) and layer.spectral_norm
+        if isinstance(layer, SpectralLayer)
     ]
+
+
+def spectral_layers(network):
+    """Returns those whose kernel is normalised."""
+    return [layer for layer in kernel_layers(network) if layer.spectral_norm]

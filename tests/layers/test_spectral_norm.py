@@ -259,3 +259,16 @@ def test_spectral_layers_finds_all_normalised_ones_in_order():
     network = Network()
     network(tf.zeros([1, 2]))
     assert [layer.filters for layer in spectral_layers(network)] == [3, 5, 6]
+
+
+def test_largest_singular_value_is_that_of_the_raw_kernel():
+    for spectral_norm in (True, False):
+        layer = Conv3x3(6, spectral_norm=spectral_norm)
+        inputs = tf.random.stateless_normal([2, 4, 4, 5], [0, 1])
+        for _ in range(30):
+            layer(inputs, training=True)
+        kernel = layer.kernel.numpy().reshape(-1, 6)
+        expected = np.linalg.svd(kernel, compute_uv=False)[0]
+        np.testing.assert_allclose(
+            layer.largest_singular_value(), expected, rtol=0.02
+        )
