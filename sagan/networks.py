@@ -1,9 +1,5 @@
 """The generator and the discriminator of SAGAN, at any resolution."""
 
-import contextlib
-from collections.abc import Sequence
-
-import gin
 import keras
 import tensorflow as tf
 
@@ -13,7 +9,6 @@ from sagan.layers.conv import Conv3x3
 from sagan.layers.linear import ClassEmbedding, Dense
 from sagan.layers.norm import BatchNorm
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ATTENTIONS = ("released", "paper", "residual")
 
 # Widths in units of `base_channels`. Generator: of the 4x4 layer, then of each
@@ -222,118 +217,6 @@ class Discriminator(keras.Model):
         return logits
 
 
-@gin.configurable
-def build_generator(
-    image_size: int = gin.REQUIRED,
-    channels: int = 3,
-    base_channels: int = 64,
-    latent_dim: int = 128,
-    num_classes: int = 0,
-    attention: str = "released",
-    attention_resolutions: Sequence[int] = (32,),
-    pointwise: str = "conv2d",
-    fused_fgh: bool = False,
-    spectral_norm: bool = True,
-    fused_resampling: bool = True,
-    batch_norm_decay: float = 0.999,
-    final_batch_norm_decay: float = 0.9999,
-    precision: str = "float32",
-) -> Generator:
-    """Makes a `Generator` with its variables.
-
-    Args:
-        precision: Dtype policy, one of `PRECISIONS`. The other arguments are
-            those of `Generator`.
-
-    Raises:
-        ValueError: If a value is not among the possible ones.
-    """
-    _check_size(
-        image_size,
-        attention_resolutions,
-        channels=channels,
-        base_channels=base_channels,
-        latent_dim=latent_dim,
-        num_classes=num_classes,
-    )
-    _check_booleans(
-        spectral_norm=spectral_norm,
-        fused_resampling=fused_resampling,
-        fused_fgh=fused_fgh,
-    )
-    with _dtype_policy(precision):
-        generator = Generator(
-            image_size,
-            channels=channels,
-            base_channels=base_channels,
-            latent_dim=latent_dim,
-            num_classes=num_classes,
-            attention=attention,
-            attention_resolutions=attention_resolutions,
-            pointwise=pointwise,
-            fused_fgh=fused_fgh,
-            spectral_norm=spectral_norm,
-            fused_resampling=fused_resampling,
-            batch_norm_decay=batch_norm_decay,
-            final_batch_norm_decay=final_batch_norm_decay,
-        )
-    generator(tf.zeros([1, latent_dim]), tf.zeros([1], tf.int32))
-    return generator
-
-
-@gin.configurable
-def build_discriminator(
-    image_size: int = gin.REQUIRED,
-    channels: int = 3,
-    base_channels: int = 64,
-    num_classes: int = 0,
-    attention: str = "released",
-    attention_resolutions: Sequence[int] = (32,),
-    pointwise: str = "conv2d",
-    fused_fgh: bool = False,
-    spectral_norm: bool = True,
-    fused_resampling: bool = True,
-    precision: str = "float32",
-) -> Discriminator:
-    """Makes a `Discriminator` with its variables.
-
-    Args:
-        precision: Dtype policy, one of `PRECISIONS`. The other arguments are
-            those of `Discriminator`.
-
-    Raises:
-        ValueError: If a value is not among the possible ones.
-    """
-    _check_size(
-        image_size,
-        attention_resolutions,
-        channels=channels,
-        base_channels=base_channels,
-        num_classes=num_classes,
-    )
-    _check_booleans(
-        spectral_norm=spectral_norm,
-        fused_resampling=fused_resampling,
-        fused_fgh=fused_fgh,
-    )
-    with _dtype_policy(precision):
-        discriminator = Discriminator(
-            image_size,
-            channels=channels,
-            base_channels=base_channels,
-            num_classes=num_classes,
-            attention=attention,
-            attention_resolutions=attention_resolutions,
-            pointwise=pointwise,
-            fused_fgh=fused_fgh,
-            spectral_norm=spectral_norm,
-            fused_resampling=fused_resampling,
-        )
-    images = tf.zeros([1, *discriminator.image_shape])
-    discriminator(images, tf.zeros([1], tf.int32))
-    return discriminator
-
-
 def attention_blocks(network):
     """Returns the attention blocks of a network by name, as they run."""
     return {
@@ -378,44 +261,3 @@ def _place_attention(
                 )
             )
     return tuple(layers)
-
-
-def _check_size(image_size, attention_resolutions, **integers):
-    if image_size not in GENERATOR_WIDTHS:
-        raise ValueError(
-            f"image_size is {image_size!r}: expected one of "
-            f"{sorted(GENERATOR_WIDTHS)}."
-        )
-    if not isinstance(attention_resolutions, (tuple, list)):
-        raise ValueError(
-            f"attention_resolutions is {attention_resolutions!r}: expected a "
-            "tuple such as (32,), or () for none."
-        )
-    for name, value in integers.items():
-        least = 0 if name == "num_classes" else 1
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{name} is {value!r}: expected an integer >= {least}."
-            )
-
-
-def _check_booleans(**values):
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} is {value!r}: expected True or False.")
-
-
-@contextlib.contextmanager
-def _dtype_policy(precision):
-    """Makes layers constructed inside follow the policy `precision`."""
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"Unknown precision {precision!r}: expected one of "
-            f"{', '.join(PRECISIONS)}."
-        )
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)

@@ -31,8 +31,8 @@ def main(argv):
     with short_errors():
         start_tensorflow()
         from sagan import sampling
+        from sagan.builders import build_generator
         from sagan.checkpoints import restore_generator
-        from sagan.networks import build_generator
         from sagan.record import parse_recorded_config
 
         parse_recorded_config(FLAGS.workdir, FLAGS.gin_bindings)

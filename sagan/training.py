@@ -7,13 +7,13 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from sagan.builders import build_discriminator, build_generator
 from sagan.checkpoints import Checkpoints, checkpoint_steps
 from sagan.data import make_dataset
 from sagan.diagnostics import diagnose
 from sagan.gan import GAN
 from sagan.health import Health
 from sagan.logs import RunLog, StepTimer
-from sagan.networks import build_discriminator, build_generator
 from sagan.optimizers import make_optimizers, scales_loss
 from sagan.record import check_config, record_config, record_session
 from sagan.sampling import SampleGrids

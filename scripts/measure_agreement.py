@@ -22,9 +22,9 @@ def main(_):
     with short_errors():
         start_tensorflow()
         from sagan import sampling
+        from sagan.builders import build_generator
         from sagan.checkpoints import restore_generator
         from sagan.data import agreement, make_dataset, shuffle_halves
-        from sagan.networks import build_generator
         from sagan.record import parse_recorded_config
 
         parse_recorded_config(FLAGS.workdir)

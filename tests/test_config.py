@@ -8,8 +8,9 @@ import gin
 import pytest
 
 import sagan.training
+from sagan.builders import PRECISIONS
 from sagan.config import RESUMABLE, check_resumable, flatten, parse_config
-from sagan.networks import ATTENTIONS, GENERATOR_WIDTHS, PRECISIONS
+from sagan.networks import ATTENTIONS, GENERATOR_WIDTHS
 
 CONFIGS = sorted(
     (pathlib.Path(__file__).resolve().parents[1] / "configs").rglob("*.gin")
@@ -189,7 +190,7 @@ def test_flatten_fills_in_macros():
     OTHER = %SIZE
     build_generator.image_size = %SIZE
     build_generator.attention_resolutions = (16, %SIZE)
-    sagan.networks.build_discriminator.image_size = %OTHER
+    sagan.builders.build_discriminator.image_size = %OTHER
     train.seed = 4
     scoped/train.seed = 5
     make_dataset.name = 'cifar10'
@@ -250,7 +251,7 @@ def test_the_way_a_value_is_written_does_not_matter():
 
 
 def test_a_run_older_than_a_parameter_went_by_its_default():
-    from sagan.networks import build_generator  # noqa: F401  Registers it.
+    from sagan.builders import build_generator  # noqa: F401  Registers it.
 
     before = "build_generator.image_size = 32"
     same = f"{before}\nbuild_generator.fused_fgh = False"

@@ -22,9 +22,10 @@ from experiments.experiment import (
     plan_runs,
 )
 from experiments.processes import is_finished, run_all
+from sagan.builders import PRECISIONS
 from sagan.config import flatten, parse_config
 from sagan.layers.pointwise import IMPLEMENTATIONS
-from sagan.networks import PRECISIONS, Discriminator, Generator
+from sagan.networks import Discriminator, Generator
 
 REPOSITORY = ROOT.parent
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/base.gin"))

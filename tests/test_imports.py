@@ -13,6 +13,7 @@ BELOW = {
     "layers": {"layers"},
     "losses": set(),
     "networks": {"layers"},
+    "builders": {"networks"},
     "gan": {"layers", "losses"},
     "optimizers": set(),
     "data": {"data"},
@@ -22,7 +23,7 @@ BELOW = {
     "health": set(),
     "sampling": set(),
 }
-NO_GIN = {"layers", "losses", "gan"}
+NO_GIN = {"layers", "losses", "gan", "networks"}
 
 
 def imported(path):

@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sagan.builders import PRECISIONS, build_discriminator, build_generator
 from sagan.layers.pointwise import IMPLEMENTATIONS
-from sagan.networks import (
-    PRECISIONS,
-    attention_blocks,
-    build_discriminator,
-    build_generator,
-)
+from sagan.networks import attention_blocks
 
 BUILDERS = {"generator": build_generator, "discriminator": build_discriminator}
 ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}

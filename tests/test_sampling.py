@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan.networks import build_generator
+from sagan.builders import build_generator
 from sagan.sampling import (
     fixed_inputs,
     generate,

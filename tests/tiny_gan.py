@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sagan.builders import build_discriminator, build_generator
 from sagan.gan import GAN
-from sagan.networks import build_discriminator, build_generator
 from sagan.optimizers import make_optimizers
 
 
