@@ -104,12 +104,14 @@ class SampleGrids:
         folder: Where the grids are written.
         generators: The generators to draw with, by the name of their grids.
         num_samples: Images in a grid.
+        score: Function from images to numbers by name, or None.
     """
 
-    def __init__(self, folder, generators, num_samples):
+    def __init__(self, folder, generators, num_samples, score=None):
         self.folder = pathlib.Path(folder)
         self.generators = generators
         self.num_samples = num_samples
+        self.score = score
 
     def save(self, step, log):
         """Writes each generator's grid, to `folder` and to the `RunLog`."""
@@ -118,6 +120,18 @@ class SampleGrids:
             grid = make_grid(generate(generator, *inputs))
             save_png(self.folder / f"step_{step:08d}_{name}.png", grid)
             log.image(step, f"samples_{name}", grid)
+
+    def scores(self):
+        """Returns what `score` says of 512 samples of each generator.
+
+        By name, such as `score/agreement_ema`; empty without a `score`.
+        """
+        values = {}
+        for name, generator in self.generators.items() if self.score else ():
+            images = generate(generator, *fixed_inputs(generator, 512, seed=1))
+            for key, value in self.score(images).items():
+                values[f"score/{key}_{name}"] = value
+        return values
 
     def save_real(self, dataset):
         """Writes, once, real images as the discriminator sees them."""

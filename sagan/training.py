@@ -9,7 +9,7 @@ from absl import logging
 
 from sagan.builders import build_discriminator, build_generator
 from sagan.checkpoints import Checkpoints, checkpoint_steps
-from sagan.data import make_dataset
+from sagan.data import agreement, make_dataset
 from sagan.diagnostics import diagnose
 from sagan.gan import GAN
 from sagan.health import Health
@@ -141,6 +141,7 @@ def _resume(
         workdir / SAMPLE_FOLDER,
         {"raw": gan.generator, "ema": gan.ema_generator},
         num_samples,
+        score=agreement if dataset.name == "synthetic" else None,
     )
     grids.save_real(dataset)
     with RunLog(workdir, start, num_steps, d_steps * dataset.batch_size) as log:
@@ -209,7 +210,8 @@ def _run_steps(
                 values = {name: float(v) for name, v in scalars.items()}
                 health.check_collapse(step, values)
                 values |= timer.measure(log.images_per_step)
-                log.scalars(step, values | diagnose(gan, images.shape[0]))
+                values |= diagnose(gan, images.shape[0])
+                log.scalars(step, values | (grids.scores() if samples else {}))
             if saves:
                 checkpoints.save(step)
             if samples:

@@ -86,8 +86,14 @@ def test_leaves_what_it_promises(tmp_path):
         "g_learning_rate", "d_learning_rate", "g_loss_scale", "d_loss_scale",
         "g_skipped_updates", "d_skipped_updates",
     }  # fmt: skip
+    scores = {
+        f"score/{name}_{weights}"
+        for name in ("agreement", "both_found", "colour", "kind")
+        for weights in ("raw", "ema")
+    }
     for line in lines:
-        assert line.keys() == expected | {"step"}
+        sampled = scores if line["step"] in (4, 5) else set()
+        assert line.keys() == expected | {"step"} | sampled
         assert all(np.isfinite(value) for value in line.values())
     # 8 images of 32 pixels in one row, 2 pixels apart.
     for name in ("real", "step_00000004_raw", "step_00000005_ema"):
@@ -99,7 +105,7 @@ def test_leaves_what_it_promises(tmp_path):
         for event in tf.compat.v1.train.summary_iterator(str(events[0]))
         for value in event.summary.value
     }
-    assert tags == expected | {"samples_raw", "samples_ema"}
+    assert tags == expected | scores | {"samples_raw", "samples_ema"}
     session = json.loads((tmp_path / "sessions.jsonl").read_text())
     assert session["tensorflow"] == tf.__version__
     assert session["step"] == 0
