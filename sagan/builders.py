@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from sagan.networks import GENERATOR_WIDTHS, Discriminator, Generator
+from sagan.settings import check_booleans, check_integers
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -38,15 +39,17 @@ def build_generator(
     Raises:
         ValueError: If a value is not among the possible ones.
     """
-    _check_size(
-        image_size,
-        attention_resolutions,
+    _check_size(image_size, attention_resolutions)
+    check_integers(
+        "build_generator",
+        1,
         channels=channels,
         base_channels=base_channels,
         latent_dim=latent_dim,
-        num_classes=num_classes,
     )
-    _check_booleans(
+    check_integers("build_generator", 0, num_classes=num_classes)
+    check_booleans(
+        "build_generator",
         spectral_norm=spectral_norm,
         fused_resampling=fused_resampling,
         fused_fgh=fused_fgh,
@@ -94,14 +97,16 @@ def build_discriminator(
     Raises:
         ValueError: If a value is not among the possible ones.
     """
-    _check_size(
-        image_size,
-        attention_resolutions,
+    _check_size(image_size, attention_resolutions)
+    check_integers(
+        "build_discriminator",
+        1,
         channels=channels,
         base_channels=base_channels,
-        num_classes=num_classes,
     )
-    _check_booleans(
+    check_integers("build_discriminator", 0, num_classes=num_classes)
+    check_booleans(
+        "build_discriminator",
         spectral_norm=spectral_norm,
         fused_resampling=fused_resampling,
         fused_fgh=fused_fgh,
@@ -124,7 +129,7 @@ def build_discriminator(
     return discriminator
 
 
-def _check_size(image_size, attention_resolutions, **integers):
+def _check_size(image_size, attention_resolutions):
     if image_size not in GENERATOR_WIDTHS:
         raise ValueError(
             f"image_size is {image_size!r}: expected one of "
@@ -135,18 +140,6 @@ def _check_size(image_size, attention_resolutions, **integers):
             f"attention_resolutions is {attention_resolutions!r}: expected a "
             "tuple such as (32,), or () for none."
         )
-    for name, value in integers.items():
-        least = 0 if name == "num_classes" else 1
-        if not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{name} is {value!r}: expected an integer >= {least}."
-            )
-
-
-def _check_booleans(**values):
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} is {value!r}: expected True or False.")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import gin
 import keras
 
+from sagan.settings import check_numbers
+
 
 @gin.configurable(denylist=["mixed_float16"])
 def make_optimizers(
@@ -37,20 +39,23 @@ def make_optimizers(
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; Heusel et al.
     (2017), arXiv:1706.08500 for the two rates.
     """
-    for name, value, least, most in (
-        ("g_learning_rate", g_learning_rate, 0, float("inf")),
-        ("d_learning_rate", d_learning_rate, 0, float("inf")),
-        ("g_beta_1", g_beta_1, 0, 1),
-        ("d_beta_1", d_beta_1, 0, 1),
-        ("g_beta_2", g_beta_2, 0, 1),
-        ("d_beta_2", d_beta_2, 0, 1),
-        ("epsilon", epsilon, 0, float("inf")),
-    ):
-        if not isinstance(value, (int, float)) or not least <= value < most:
-            raise ValueError(
-                f"make_optimizers.{name} is {value!r}: expected a number of "
-                f"at least {least} and below {most}."
-            )
+    check_numbers(
+        "make_optimizers",
+        0,
+        float("inf"),
+        g_learning_rate=g_learning_rate,
+        d_learning_rate=d_learning_rate,
+        epsilon=epsilon,
+    )
+    check_numbers(
+        "make_optimizers",
+        0,
+        1,
+        g_beta_1=g_beta_1,
+        d_beta_1=d_beta_1,
+        g_beta_2=g_beta_2,
+        d_beta_2=d_beta_2,
+    )
     optimizers = (
         keras.optimizers.Adam(g_learning_rate, g_beta_1, g_beta_2, epsilon),
         keras.optimizers.Adam(d_learning_rate, d_beta_1, d_beta_2, epsilon),

@@ -17,6 +17,7 @@ from sagan.logs import RunLog, StepTimer
 from sagan.optimizers import make_optimizers, scales_loss
 from sagan.record import check_config, record_config, record_session
 from sagan.sampling import SampleGrids
+from sagan.settings import check_booleans, check_integers, check_numbers
 from sagan.signals import stop_signals
 from sagan.workdir import check_writable, hold
 
@@ -74,7 +75,8 @@ def train(
             or the run in `workdir` was started with other hyperparameters.
         FloatingPointError: If a loss or gradient is not finite.
     """
-    _check_integers(
+    check_integers(
+        "train",
         1,
         num_steps=num_steps,
         d_steps=d_steps,
@@ -84,8 +86,12 @@ def train(
         save_every=save_every,
         keep_last=keep_last,
     )
-    _check_integers(0, seed=seed, ema_start=ema_start, keep_every=keep_every)
-    _check_booleans(
+    check_integers(
+        "train", 0, seed=seed, ema_start=ema_start, keep_every=keep_every
+    )
+    check_numbers("train", 0, 1, ema_decay=ema_decay)
+    check_booleans(
+        "train",
         jit_compile=jit_compile,
         deterministic=deterministic,
         tensor_float_32=tensor_float_32,
@@ -228,11 +234,6 @@ def _run_steps(
 
 def _make_gan(seed, ema_decay, ema_start, jit_compile):
     keras.utils.set_random_seed(seed)
-    if not isinstance(ema_decay, (int, float)) or not 0 <= ema_decay < 1:
-        raise ValueError(
-            f"train.ema_decay is {ema_decay!r}: expected a number from 0 to "
-            "below 1."
-        )
     generator = build_generator()
     discriminator = build_discriminator()
     mixed_float16 = generator.dtype_policy.name == "mixed_float16"
@@ -268,21 +269,3 @@ def _check_fit(dataset, gan):
             f"be the same, not {gan.generator.dtype_policy.name!r} and "
             f"{gan.discriminator.dtype_policy.name!r}."
         )
-
-
-def _check_integers(least, **values):
-    for name, value in values.items():
-        is_integer = isinstance(value, int) and not isinstance(value, bool)
-        if not is_integer or value < least:
-            raise ValueError(
-                f"train.{name} is {value!r}: expected an integer of at least "
-                f"{least}."
-            )
-
-
-def _check_booleans(**values):
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise ValueError(
-                f"train.{name} is {value!r}: expected True or False."
-            )

@@ -13,15 +13,17 @@ BELOW = {
     "layers": {"layers"},
     "losses": set(),
     "networks": {"layers"},
-    "builders": {"networks"},
+    "builders": {"networks", "settings"},
     "gan": {"layers", "losses"},
-    "optimizers": set(),
-    "data": {"data"},
+    "optimizers": {"settings"},
+    "data": {"data", "settings"},
     "checkpoints": set(),
     "config": set(),
     "diagnostics": {"layers", "networks", "optimizers"},
     "health": set(),
     "sampling": set(),
+    "settings": set(),
+    "workdir": set(),
 }
 NO_GIN = {"layers", "losses", "gan", "networks"}
 

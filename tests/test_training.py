@@ -188,7 +188,7 @@ def test_values_that_are_not_finite_stop_the_run(tmp_path):
         ("train.keep_last = 0", r"keep_last is 0"),
         ("train.ema_decay = 1.5", r"train.ema_decay is 1.5"),
         ("train.jit_compile = 'False'", r"train.jit_compile is 'False'"),
-        ("make_dataset.flip = 'False'", r"make_dataset.flip .*'False'"),
+        ("make_dataset.flip = 'False'", r"make_dataset.flip is 'False'"),
         ("make_dataset.crop_size = 0", r"crop_size .* at least 1"),
         ("build_generator.spectral_norm = 1", r"spectral_norm is 1"),
         ("make_optimizers.g_learning_rate = '1'", r"g_learning_rate is '1'"),

@@ -12,6 +12,7 @@ from sagan.data.cache import check_memory, fill_cache, prepare_some
 from sagan.data.folder import ImageFolder
 from sagan.data.preprocessing import CUSTOMARY_CROPS, prepare_image
 from sagan.data.tfds_images import TfdsImages
+from sagan.settings import check_booleans, check_integers
 
 _FOLDER = "folder:"
 _SYNTHETIC = "synthetic"
@@ -68,15 +69,17 @@ def make_dataset(
         ValueError: If an argument is out of range or does not fit the data.
         MemoryError: If the cache would not fit in memory.
     """
-    _check_arguments(name, channels, flip=flip, cache=cache)
-    _check_integers(
-        image_size=(image_size, 1),
-        batch_size=(batch_size, 1),
-        seed=(seed, 0),
-        num_classes=(num_classes, 0),
-        shuffle_buffer=(shuffle_buffer, 1),
-        crop_size=(1 if crop_size is None else crop_size, 1),
-        num_examples=(1 if num_examples is None else num_examples, 1),
+    _check_arguments(name, channels)
+    check_booleans("make_dataset", flip=flip, cache=cache, download=download)
+    check_integers("make_dataset", 0, seed=seed, num_classes=num_classes)
+    check_integers(
+        "make_dataset",
+        1,
+        image_size=image_size,
+        batch_size=batch_size,
+        shuffle_buffer=shuffle_buffer,
+        crop_size=1 if crop_size is None else crop_size,
+        num_examples=1 if num_examples is None else num_examples,
     )
     if num_examples is not None and name != _SYNTHETIC:
         raise ValueError(
@@ -137,22 +140,7 @@ def make_dataset(
     )
 
 
-def _check_integers(**values):
-    for key, (value, least) in values.items():
-        is_integer = isinstance(value, (int, np.integer))
-        if not is_integer or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"make_dataset.{key} must be an integer of at least {least}, "
-                f"got {value!r}."
-            )
-
-
-def _check_arguments(name, channels, **booleans):
-    for key, value in booleans.items():
-        if not isinstance(value, bool):
-            raise ValueError(
-                f"make_dataset.{key} must be True or False, got {value!r}."
-            )
+def _check_arguments(name, channels):
     if channels not in (1, 3):
         raise ValueError(
             f"make_dataset.channels must be 1 (grey) or 3 (RGB), got "

@@ -238,11 +238,17 @@ raise KeyboardInterrupt
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"image_size": 0}, "image_size must be an integer of at least 1"),
-        ({"image_size": 32.0}, "image_size must be an integer"),
-        ({"batch_size": True}, "batch_size must be an integer"),
-        ({"batch_size": -1}, "batch_size must be an integer"),
-        ({"seed": -1}, "seed must be an integer of at least 0"),
+        (
+            {"image_size": 0},
+            "image_size is 0: expected an integer of at least 1",
+        ),
+        (
+            {"image_size": 32.0},
+            "make_dataset.image_size is 32.0: expected an integer",
+        ),
+        ({"batch_size": True}, "batch_size is .*: expected an integer"),
+        ({"batch_size": -1}, "batch_size is .*: expected an integer"),
+        ({"seed": -1}, "seed is -1: expected an integer of at least 0"),
         ({"channels": 4}, r"channels must be 1 \(grey\) or 3 \(RGB\), got 4"),
         ({"channels": 1}, "about colour: it needs channels=3"),
         ({"num_classes": 3}, "has 4 classes.*num_classes = 4"),
