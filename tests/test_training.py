@@ -111,6 +111,16 @@ def test_leaves_what_it_promises(tmp_path):
     assert session["step"] == 0
 
 
+def test_float16_scales_the_loss_and_counts_what_it_skips(tmp_path):
+    run(tmp_path, "NUM_STEPS = 2", "PRECISION = 'mixed_float16'")
+    first, second = read_metrics(tmp_path)
+    for line in (first, second):
+        for letter in "gd":
+            skipped = line[f"{letter}_skipped_updates"]
+            # Each skipped update halves the scale, which starts at 2**15.
+            assert line[f"{letter}_loss_scale"] == 2.0 ** (15 - skipped)
+
+
 def test_metrics_behind_the_checkpoint_are_made_again(tmp_path):
     run(tmp_path, "NUM_STEPS = 2")
     path = tmp_path / "metrics.jsonl"

@@ -232,3 +232,73 @@ def test_mixed_precision_keeps_the_weights_in_float32(implementation, dtype):
     bound = ROUNDING[dtype] * (4 + 2 * np.sqrt(16)) * magnitude
     error = np.abs(tf.cast(outputs, tf.float32) - inputs @ kernel)
     assert (error <= bound).all(), (error / bound).max()
+
+
+def test_the_example_of_the_docs():
+    """docs/pointwise.md: 56 and 8 parameters, 4x4 and 6x6 outputs."""
+    image = tf.random.stateless_normal([1, 6, 6, 3], [0, 1])
+    wide = keras.layers.Conv2D(2, 3)
+    assert wide(image).shape == (1, 4, 4, 2)
+    assert wide.count_params() == 56
+
+    layer = Pointwise(2, spectral_norm=False)
+    outputs = layer(image).numpy()
+    assert outputs.shape == (1, 6, 6, 2)
+    assert layer.count_params() == 8
+
+    dense = keras.layers.Dense(2)
+    dense.build((3,))
+    dense.set_weights([layer.kernel[0, 0], layer.bias])
+    np.testing.assert_allclose(dense(image), outputs, atol=1e-6)
+
+    # All positions in one axis is right, positions and channels are not.
+    flat = tf.reshape(image, [1, -1])
+    wrong = keras.layers.Dense(2, use_bias=False)
+    assert wrong(flat).shape == (1, 2)
+    assert wrong.count_params() == 216
+
+
+def test_on_one_channel_a_filter_is_a_scalar():
+    layer = Pointwise(1, use_bias=False, spectral_norm=False)
+    image = tf.random.stateless_normal([2, 5, 4, 1], [0, 1])
+    outputs = layer(image)
+    np.testing.assert_allclose(outputs, image * layer.kernel[0, 0, 0, 0])
+
+
+@each_implementation
+def test_positions_do_not_mix(implementation):
+    layer = Pointwise(3, implementation)
+    image = tf.random.stateless_normal([1, 4, 5, 2], [0, 1]).numpy()
+    before = layer(image).numpy()
+    image[0, 2, 3] += 1.0
+    moved = np.any(layer(image).numpy() != before, axis=-1)[0]
+    assert np.argwhere(moved).tolist() == [[2, 3]]
+
+
+def lowered(implementation):
+    """The operations an implementation becomes, with known shapes."""
+    graph = (
+        tf.function(IMPLEMENTATIONS[implementation])
+        .get_concrete_function(
+            tf.TensorSpec([4, 16, 16, 64]), tf.TensorSpec([1, 1, 64, 8])
+        )
+        .graph
+    )
+    work = ("Conv2D", "MatMul", "BatchMatMulV2", "Einsum", "Transpose")
+    return [op.type for op in graph.get_operations() if op.type in work]
+
+
+@pytest.mark.parametrize(
+    ("implementation", "operation"),
+    [
+        ("conv2d", "Conv2D"),
+        ("dense", "MatMul"),
+        ("matmul", "BatchMatMulV2"),
+        ("gemm", "MatMul"),
+        ("einsum", "Einsum"),
+        ("tensordot", "MatMul"),
+        ("batched_einsum", "Einsum"),
+    ],
+)
+def test_what_each_becomes_is_as_the_docs_say(implementation, operation):
+    assert lowered(implementation) == [operation]
