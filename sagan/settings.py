@@ -46,3 +46,16 @@ def check_booleans(function: str, **values) -> None:
             raise ValueError(
                 f"{function}.{name} is {value!r}: expected True or False."
             )
+
+
+def check_choices(name: str, values, known) -> None:
+    """Checks that each of `values` is among `known`.
+
+    Raises:
+        ValueError: If one is not, naming it.
+    """
+    for value in values:
+        if value not in known:
+            raise ValueError(
+                f"{name} has {value!r}: expected some of {', '.join(known)}."
+            )

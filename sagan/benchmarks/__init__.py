@@ -1,0 +1,1 @@
+"""Measuring speed and memory; the commands are in scripts/."""

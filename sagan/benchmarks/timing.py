@@ -1,0 +1,100 @@
+"""Fair timing: candidates in turn, medians with quartiles, ties called ties."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+# A sample lasts at least so long, so that the clock and Python do not matter.
+_SHORTEST_SAMPLE = 2e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds of one call: median and quartiles of `samples` samples."""
+
+    median: float
+    lower: float
+    upper: float
+    samples: int
+
+    def overlaps(self, other: "Timing") -> bool:
+        """Whether the intervals between the quartiles have a common part."""
+        return self.lower <= other.upper and other.lower <= self.upper
+
+
+def time_in_turn(
+    candidates: dict[str, Callable[[], object]],
+    samples: int = 15,
+    seed: int = 0,
+) -> dict[str, Timing]:
+    """Times functions against each other.
+
+    All are called before any is timed. Then each gives one sample a round, in
+    an order dealt anew each round, so that a slow phase of the machine falls
+    on all of them.
+
+    Args:
+        candidates: Functions without arguments, by name.
+        samples: Rounds.
+        seed: Of the orders.
+
+    Returns:
+        A `Timing` for each name, in seconds a call.
+    """
+    calls = {name: _calls_for(call) for name, call in candidates.items()}
+    seconds = {name: [] for name in candidates}
+    order = np.random.default_rng(seed)
+    for _ in range(samples):
+        for name in order.permutation(list(candidates)):
+            seconds[name].append(_sample(candidates[name], calls[name]))
+    return {name: summarise(values) for name, values in seconds.items()}
+
+
+def summarise(seconds: Sequence[float]) -> Timing:
+    """Returns the `Timing` of samples in seconds."""
+    lower, median, upper = np.percentile(seconds, [25, 50, 75])
+    return Timing(float(median), float(lower), float(upper), len(seconds))
+
+
+def verdicts(timings: dict[str, Timing]) -> dict[str, str]:
+    """Says which is "fastest"; those not told apart from it are a "tie".
+
+    The others are "slower". If any ties with the fastest, it is a tie too.
+    """
+    best = min(timings, key=lambda name: timings[name].median)
+    tied = {
+        name
+        for name, timing in timings.items()
+        if timing.overlaps(timings[best])
+    }
+    top = "tie" if len(tied) > 1 else "fastest"
+    return {name: top if name in tied else "slower" for name in timings}
+
+
+def _calls_for(call):
+    """Warms up and returns how many calls make one sample."""
+    for _ in range(2):
+        _sample(call, 1)
+    once = min(_sample(call, 1) for _ in range(2))
+    return max(1, int(np.ceil(_SHORTEST_SAMPLE / max(once, 1e-7))))
+
+
+def _sample(call, calls):
+    started = time.perf_counter()
+    for _ in range(calls):
+        result = call()
+    wait(result)
+    return (time.perf_counter() - started) / calls
+
+
+def wait(result) -> None:
+    """Waits until the device has computed `result`, tensors in any structure.
+
+    A GPU computes behind Python's back; one element that Python reads cannot
+    come before what was queued ahead of it.
+    """
+    for tensor in tf.nest.flatten(result):
+        tf.reshape(tensor, [-1])[:1].numpy()
