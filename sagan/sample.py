@@ -35,6 +35,7 @@ def main(argv):
         from sagan.checkpoints import restore_generator
         from sagan.record import parse_recorded_config
 
+        sampling.prepare_png(FLAGS.out)
         parse_recorded_config(FLAGS.workdir, FLAGS.gin_bindings)
         generator = build_generator()
         step = restore_generator(

@@ -81,16 +81,29 @@ def make_grid(images, columns=8, gap=2):
     return grid
 
 
-def save_png(path, pixels):
-    """Writes `[height, width, 1 or 3]` uint8 as PNG, whole or not at all.
+def prepare_png(path) -> pathlib.Path:
+    """Makes the folder of a PNG file that is to be written.
 
     Raises:
-        ValueError: If the name does not end in .png.
+        ValueError: If the name does not end in .png or cannot be written.
     """
     path = pathlib.Path(path)
     if path.suffix.lower() != ".png" or path.is_dir():
         raise ValueError(f"{path} must be the name of a .png file.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error}.") from error
+    return path
+
+
+def save_png(path, pixels):
+    """Writes `[height, width, 1 or 3]` uint8 as PNG, whole or not at all.
+
+    Raises:
+        ValueError: As `prepare_png`.
+    """
+    path = prepare_png(path)
     partial = path.with_name(f".{path.name}.partial")
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(partial, format="PNG")

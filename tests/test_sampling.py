@@ -160,3 +160,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path):
         save_png(path, np.zeros((0, 4, 3), np.uint8))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["grid.png"]
+
+
+def test_a_picture_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.png").mkdir()
+    before = sorted(tmp_path.iterdir())
+    for name in ("grid.jpg", "grid", "folder.png", "file/grid.png"):
+        with pytest.raises(ValueError, match=name):
+            save_png(tmp_path / name, np.zeros([2, 2, 3], np.uint8))
+    assert sorted(tmp_path.iterdir()) == before
