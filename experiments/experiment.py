@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import gin
 
-from sagan.config import flatten, parse_config
+from sagan.config import parse_config
+from sagan.config_changes import flatten
 
 ROOT = pathlib.Path(__file__).parent
 # An arm of this name repeats the one before the suffix, setting for setting.

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from experiments.experiment import Experiment
-from sagan.config import OPERATIVE_CONFIG_FILE, flatten
+from sagan.config import OPERATIVE_CONFIG_FILE
+from sagan.config_changes import flatten
 from sagan.logs import read_metrics
 from sagan.record import SESSIONS_FILE
 

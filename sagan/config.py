@@ -1,4 +1,4 @@
-"""Gin configs: reading them with helpful errors, recording and comparing."""
+"""Reading gin configs, with errors that help."""
 
 import difflib
 import importlib.util  # noqa: F401  gin uses it without importing it.
@@ -8,25 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 import gin
-from gin import config_parser
 
 CONFIG_FILE = "config.gin"
 OPERATIVE_CONFIG_FILE = "operative_config.gin"
-
-# What may differ when a run goes on: its length, and how it is watched, kept
-# and stored. Everything else is the experiment itself.
-RESUMABLE = frozenset(
-    f"train.{name}"
-    for name in (
-        "num_steps",
-        "log_every",
-        "sample_every",
-        "num_samples",
-        "save_every",
-        "keep_last",
-        "keep_every",
-    )
-)
 
 
 def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
@@ -60,91 +44,6 @@ def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
         raise ValueError(message) from error
     _check_macros(files, bindings)
     _check_order(files)
-
-
-def flatten(config: str) -> dict[str, object]:
-    """Parses gin text to `{"function.parameter": value}`, macros filled in."""
-    values, macros = {}, {}
-    parser = config_parser.ConfigParser(config, _Literals())
-    for statement in parser:
-        if not isinstance(statement, config_parser.BindingStatement):
-            continue
-        name = f"{statement.scope}/" if statement.scope else ""
-        name += statement.selector.rpartition(".")[2]
-        if not statement.arg_name:
-            macros[name] = statement.value
-        elif name == "macro":
-            macros[statement.scope] = statement.value
-        else:
-            values[f"{name}.{statement.arg_name}"] = statement.value
-    return {key: _resolve(value, macros) for key, value in values.items()}
-
-
-def check_resumable(before: str, now: str) -> None:
-    """Checks that a run can go on under a config.
-
-    Args:
-        before: Operative config of the run so far, gin text.
-        now: Operative config of this process.
-
-    Raises:
-        ValueError: If a value outside `RESUMABLE` differs, naming each.
-    """
-    old, new = flatten(before), flatten(now)
-    # A run older than a parameter went by its default.
-    old = {name: _default(name) for name in new} | old
-    changed = [
-        f"  {name}: {old.get(name)!r} -> {new.get(name)!r}"
-        for name in sorted(old.keys() | new.keys())
-        if name not in RESUMABLE and old.get(name) != new.get(name)
-    ]
-    if changed:
-        raise ValueError(
-            "This run was started with other hyperparameters:\n"
-            + "\n".join(changed)
-            + "\nRun it with the old values, or give the new ones a workdir "
-            "of their own with --workdir."
-        )
-
-
-def _default(name):
-    """Returns the default of `function.parameter`, or None."""
-    function, _, parameter = name.rpartition(".")
-    try:
-        function = inspect.unwrap(gin.get_configurable(function))
-    except ValueError:
-        return None
-    parameters = inspect.signature(function).parameters
-    if parameter not in parameters:
-        return None
-    default = parameters[parameter].default
-    return None if default is inspect.Parameter.empty else default
-
-
-class _Macro:
-    def __init__(self, name):
-        self.name = name
-
-
-def _resolve(value, macros):
-    """Replaces macros in a value, at any depth."""
-    if isinstance(value, _Macro):
-        return _resolve(macros.get(value.name, f"%{value.name}"), macros)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_resolve(item, macros) for item in value)
-    if isinstance(value, dict):
-        return {k: _resolve(item, macros) for k, item in value.items()}
-    return value
-
-
-class _Literals(config_parser.ParserDelegate):
-    """Reads values without resolving what they refer to."""
-
-    def configurable_reference(self, scoped_name, evaluate):
-        return f"@{scoped_name}{'()' if evaluate else ''}"
-
-    def macro(self, scoped_name):
-        return _Macro(scoped_name)
 
 
 def _explain_syntax(error: SyntaxError) -> str:

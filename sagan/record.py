@@ -14,9 +14,9 @@ from sagan.checkpoints import write_text
 from sagan.config import (
     CONFIG_FILE,
     OPERATIVE_CONFIG_FILE,
-    check_resumable,
     parse_config,
 )
+from sagan.config_changes import check_resumable
 
 SESSIONS_FILE = "sessions.jsonl"
 

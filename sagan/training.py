@@ -3,18 +3,16 @@
 import pathlib
 
 import gin
-import keras
 import tensorflow as tf
 from absl import logging
 
-from sagan.builders import build_discriminator, build_generator
+from sagan.assembly import check_fit, make_gan
 from sagan.checkpoints import Checkpoints, checkpoint_steps
 from sagan.data import agreement, make_dataset
 from sagan.diagnostics import diagnose
-from sagan.gan import GAN
 from sagan.health import Health
 from sagan.logs import RunLog, StepTimer
-from sagan.optimizers import make_optimizers, scales_loss
+from sagan.optimizers import scales_loss
 from sagan.record import check_config, record_config, record_session
 from sagan.sampling import SampleGrids
 from sagan.settings import check_booleans, check_integers, check_numbers
@@ -100,9 +98,9 @@ def train(
     tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    gan = _make_gan(seed, ema_decay, ema_start, jit_compile)
+    gan = make_gan(seed, ema_decay, ema_start, jit_compile)
     dataset = make_dataset(data_dir=data_dir, download=download)
-    _check_fit(dataset, gan)
+    check_fit(dataset, gan)
     with hold(workdir):
         _resume(
             pathlib.Path(workdir),
@@ -230,42 +228,3 @@ def _run_steps(
                     step,
                 )
                 break
-
-
-def _make_gan(seed, ema_decay, ema_start, jit_compile):
-    keras.utils.set_random_seed(seed)
-    generator = build_generator()
-    discriminator = build_discriminator()
-    mixed_float16 = generator.dtype_policy.name == "mixed_float16"
-    return GAN(
-        generator,
-        discriminator,
-        build_generator(),
-        *make_optimizers(mixed_float16),
-        seed=seed,
-        ema_decay=ema_decay,
-        ema_start=ema_start,
-        jit_compile=jit_compile,
-    )
-
-
-def _check_fit(dataset, gan):
-    """Checks that data, generator and discriminator agree."""
-    data = (dataset.image_size, dataset.channels, dataset.num_classes)
-    for network, shape in (
-        (gan.generator, gan.generator.image_shape),
-        (gan.discriminator, gan.discriminator.image_shape),
-    ):
-        expected = (shape[0], shape[2], network.num_classes)
-        if data != expected:
-            raise ValueError(
-                f"The images have (size, channels, classes) {data}, but the "
-                f"{network.name} is built for {expected}: bind make_dataset, "
-                "build_generator and build_discriminator to the same values."
-            )
-    if gan.generator.dtype_policy != gan.discriminator.dtype_policy:
-        raise ValueError(
-            "build_generator.precision and build_discriminator.precision must "
-            f"be the same, not {gan.generator.dtype_policy.name!r} and "
-            f"{gan.discriminator.dtype_policy.name!r}."
-        )

@@ -9,7 +9,8 @@ import pytest
 
 import sagan.training
 from sagan.builders import PRECISIONS
-from sagan.config import RESUMABLE, check_resumable, flatten, parse_config
+from sagan.config import parse_config
+from sagan.config_changes import RESUMABLE, check_resumable, flatten
 from sagan.networks import ATTENTIONS, GENERATOR_WIDTHS
 
 CONFIGS = sorted(

@@ -23,7 +23,8 @@ from experiments.experiment import (
 )
 from experiments.processes import is_finished, run_all
 from sagan.builders import PRECISIONS
-from sagan.config import flatten, parse_config
+from sagan.config import parse_config
+from sagan.config_changes import flatten
 from sagan.layers.pointwise import IMPLEMENTATIONS
 from sagan.networks import Discriminator, Generator
 

@@ -19,6 +19,7 @@ BELOW = {
     "data": {"data", "settings"},
     "checkpoints": set(),
     "config": set(),
+    "config_changes": set(),
     "diagnostics": {"layers", "networks", "optimizers"},
     "health": set(),
     "sampling": set(),

@@ -1,0 +1,54 @@
+"""The networks and optimisers of a run put together, and held to the data."""
+
+import keras
+
+from sagan.builders import build_discriminator, build_generator
+from sagan.data import ImageDataset
+from sagan.gan import GAN
+from sagan.optimizers import make_optimizers
+
+
+def make_gan(
+    seed: int, ema_decay: float, ema_start: int, jit_compile: bool
+) -> GAN:
+    """Makes the `GAN` that the config describes; arguments as of `train`."""
+    keras.utils.set_random_seed(seed)
+    generator = build_generator()
+    discriminator = build_discriminator()
+    mixed_float16 = generator.dtype_policy.name == "mixed_float16"
+    return GAN(
+        generator,
+        discriminator,
+        build_generator(),
+        *make_optimizers(mixed_float16),
+        seed=seed,
+        ema_decay=ema_decay,
+        ema_start=ema_start,
+        jit_compile=jit_compile,
+    )
+
+
+def check_fit(dataset: ImageDataset, gan: GAN) -> None:
+    """Checks that data, generator and discriminator agree.
+
+    Raises:
+        ValueError: If they differ in size, channels, classes or precision.
+    """
+    data = (dataset.image_size, dataset.channels, dataset.num_classes)
+    for network, shape in (
+        (gan.generator, gan.generator.image_shape),
+        (gan.discriminator, gan.discriminator.image_shape),
+    ):
+        expected = (shape[0], shape[2], network.num_classes)
+        if data != expected:
+            raise ValueError(
+                f"The images have (size, channels, classes) {data}, but the "
+                f"{network.name} is built for {expected}: bind make_dataset, "
+                "build_generator and build_discriminator to the same values."
+            )
+    if gan.generator.dtype_policy != gan.discriminator.dtype_policy:
+        raise ValueError(
+            "build_generator.precision and build_discriminator.precision must "
+            f"be the same, not {gan.generator.dtype_policy.name!r} and "
+            f"{gan.discriminator.dtype_policy.name!r}."
+        )
