@@ -1,11 +1,7 @@
 """What is worth knowing of a GAN in training besides its losses."""
 
-import resource
-import sys
-
-import tensorflow as tf
-
 from sagan.layers.spectral_norm import kernel_layers
+from sagan.machine import peak_memory_bytes
 from sagan.networks import attention_blocks
 from sagan.optimizers import loss_scale, updates_applied
 
@@ -41,15 +37,3 @@ def diagnose(gan, d_steps: int) -> dict[str, float]:
             optimizer
         )
     return values
-
-
-def peak_memory_bytes() -> int:
-    """Returns the most memory held so far: of the GPU if there is one.
-
-    On a CPU it is the largest resident size of the process.
-    """
-    gpus = tf.config.list_logical_devices("GPU")
-    if gpus:
-        return tf.config.experimental.get_memory_info(gpus[0].name)["peak"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

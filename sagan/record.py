@@ -17,6 +17,7 @@ from sagan.config import (
     parse_config,
 )
 from sagan.config_changes import check_resumable
+from sagan.machine import describe_machine
 
 SESSIONS_FILE = "sessions.jsonl"
 
@@ -53,6 +54,7 @@ def record_session(workdir, step: int) -> None:
         "python": sys.version.split()[0],
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
+        "machine": describe_machine(),
         "devices": [device.name for device in tf.config.list_logical_devices()],
     }
     with (pathlib.Path(workdir) / SESSIONS_FILE).open("a") as file:

@@ -58,10 +58,10 @@ def _measure():
     import gin
 
     from sagan.benchmarks import pointwise
-    from sagan.benchmarks.ceilings import describe_device
     from sagan.builders import build_discriminator, build_generator
     from sagan.config import parse_config
     from sagan.layers.pointwise import IMPLEMENTATIONS
+    from sagan.machine import describe_machine
     from sagan.settings import check_choices
 
     for name, known in (
@@ -79,7 +79,7 @@ def _measure():
     shapes = pointwise.pointwise_shapes(
         build_generator(), build_discriminator(), batch_size
     )
-    device = describe_device()
+    device = describe_machine()
     logging.info("%d shapes on %s.", len(shapes), device)
     rows = []
     for group in pointwise.benchmark(

@@ -1,7 +1,6 @@
 """What the machine can do at best: matrix products and copies."""
 
 import dataclasses
-import platform
 
 import tensorflow as tf
 
@@ -38,19 +37,3 @@ def measure_ceilings(dtype: str, samples: int = 9) -> Ceilings:
         gemm=2 * side**3 / timings["gemm"].lower,
         copy=2 * 128_000_000 / timings["copy"].lower,
     )
-
-
-def describe_device() -> str:
-    """Returns the name of the accelerator, or else of the processor."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        return details.get("device_name", "GPU")
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -1,0 +1,51 @@
+"""The machine that a run runs on: its name, and the memory held on it."""
+
+import os
+import platform
+import resource
+import sys
+
+import tensorflow as tf
+
+
+def describe_machine() -> str:
+    """Returns the name of the accelerator, or of the processor and its cores.
+
+    As in "2 cores of AMD EPYC-Milan Processor".
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        name = details.get("device_name", "GPU")
+        return name if len(gpus) == 1 else f"{len(gpus)} x {name}"
+    return f"{_cores()} cores of {_processor()}"
+
+
+def peak_memory_bytes() -> int:
+    """Returns the most memory held so far: of the GPU if there is one.
+
+    On a CPU it is the largest resident size of the process.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        return tf.config.experimental.get_memory_info(gpus[0].name)["peak"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _cores():
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not on macOS.
+        return os.cpu_count()
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
