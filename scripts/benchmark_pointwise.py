@@ -26,6 +26,12 @@ flags.DEFINE_list("dtypes", ["float32"], "float32, bfloat16, float16.")
 flags.DEFINE_list("modes", ["function"], "eager, function, jit.")
 flags.DEFINE_list("implementations", None, "Some only; all if not given.")
 flags.DEFINE_integer("samples", 15, "Samples of each timing.", lower_bound=3)
+flags.DEFINE_float(
+    "budget",
+    2.0,
+    "Seconds a timing may take; slow ones then have fewer samples, but 3.",
+    lower_bound=0.0,
+)
 flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
 flags.DEFINE_list("compare", None, "Two tables to compare instead.")
 
@@ -55,11 +61,8 @@ def main(argv):
 
 
 def _measure():
-    import gin
-
     from sagan.benchmarks import pointwise
-    from sagan.builders import build_discriminator, build_generator
-    from sagan.config import parse_config
+    from sagan.benchmarks.shapes import config_shapes
     from sagan.layers.pointwise import IMPLEMENTATIONS
     from sagan.machine import describe_machine
     from sagan.settings import check_choices
@@ -70,14 +73,8 @@ def _measure():
         ("implementations", tuple(IMPLEMENTATIONS)),
     ):
         check_choices(f"--{name}", FLAGS[name].value or (), known)
-    parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
-    batch_size = FLAGS.batch_size or gin.query_parameter(
-        "make_dataset.batch_size"
-    )
-    if not isinstance(batch_size, int):  # A reference to a macro.
-        batch_size = gin.query_parameter("%BATCH_SIZE")
-    shapes = pointwise.pointwise_shapes(
-        build_generator(), build_discriminator(), batch_size
+    shapes = config_shapes(
+        FLAGS.gin_config, FLAGS.gin_bindings, FLAGS.batch_size
     )
     device = describe_machine()
     logging.info("%d shapes on %s.", len(shapes), device)
@@ -88,6 +85,7 @@ def _measure():
         FLAGS.modes,
         FLAGS.implementations or tuple(IMPLEMENTATIONS),
         FLAGS.samples,
+        FLAGS.budget,
     ):
         rows += [{"device": device, **row} for row in group]
         first = group[0]

@@ -7,10 +7,12 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from sagan.benchmarks import tables
+from sagan.benchmarks import memory, tables
 from sagan.benchmarks.memory import peak_growth
-from sagan.benchmarks.pointwise import Shape, benchmark, pointwise_shapes
+from sagan.benchmarks.pointwise import benchmark
+from sagan.benchmarks.shapes import Shape, pointwise_shapes
 from sagan.benchmarks.timing import Timing, summarise, time_in_turn, verdicts
 from sagan.builders import build_discriminator, build_generator
 from sagan.layers.pointwise import IMPLEMENTATIONS
@@ -33,7 +35,18 @@ def test_timings_are_of_one_call_each_and_in_seconds():
     assert timings["a"].samples == timings["b"].samples == 5
     assert 0.02 <= timings["a"].lower <= timings["a"].median
     assert 0.002 <= timings["b"].median < timings["a"].median
-    assert counts["a"] == 4 + 5  # Warm-up, then one call a sample.
+    assert counts["a"] == 2 + 5  # Warm-up, then one call a sample.
+
+
+def test_a_slow_function_gives_fewer_samples():
+    calls = {
+        "slow": lambda: time.sleep(0.03) or (),
+        "fast": lambda: time.sleep(0.003) or (),
+    }
+    timings = time_in_turn(calls, 8, budget=0.1)
+    assert timings["slow"].samples == 4
+    assert timings["fast"].samples == 8
+    assert time_in_turn(calls, 5, budget=0.0)["slow"].samples == 3
 
 
 def test_summary_is_median_and_quartiles():
@@ -54,8 +67,22 @@ def test_overlapping_intervals_are_a_tie():
     }  # fmt: skip
 
 
-def test_memory_growth_sees_a_large_array():
-    growth = peak_growth(lambda: np.ones(40_000_000, np.uint8))
+def test_memory_growth_is_of_the_largest_sum_of_live_tensors():
+    tensor = tf.ones([20_000_000])  # 80 MB
+
+    @tf.function
+    def call():
+        return tf.reduce_sum(tf.sin(tensor) + tf.transpose(tf.cos(tensor)))
+
+    for _ in range(2):  # The second time nothing is asked of the system.
+        growth = peak_growth(call)
+        if growth is None:
+            pytest.skip("neither TensorFlow nor this system counts memory")
+        assert 80e6 <= growth < 4 * 80e6
+
+
+def test_growth_of_the_process_sees_a_large_array():
+    growth = memory._resident_growth(lambda: np.ones(40_000_000, np.uint8))
     if growth is None:
         pytest.skip("this system does not tell a process's peak memory")
     assert 30_000_000 < growth < 100_000_000

@@ -1,1 +1,1 @@
-"""Measuring speed and memory; the commands are in scripts/."""
+"""Measuring speed, memory and rounding; the commands are in scripts/."""

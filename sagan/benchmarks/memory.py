@@ -13,19 +13,26 @@ _CLEAR = pathlib.Path("/proc/self/clear_refs")
 def peak_growth(call: Callable[[], object]) -> int | None:
     """Returns by how many bytes memory grows at most while `call` runs.
 
-    Of the GPU if there is one; else the resident size of this process, as
-    Linux keeps it. What the allocator still holds from before does not show,
-    so a small growth is an underestimate.
+    As TensorFlow's allocator counts it, on a GPU, and on a CPU with oneDNN
+    (which rounds large tensors up, to less than twice their size). Else it is
+    the growth of the resident size of this process, on Linux, where memory
+    that was freed before but kept does not show.
 
     Returns:
-        Bytes, or None where neither can be measured.
+        Bytes, or None where none of them can be measured.
     """
-    if tf.config.list_logical_devices("GPU"):
-        device = tf.config.list_logical_devices("GPU")[0].name
-        tf.config.experimental.reset_memory_stats(device)
-        before = tf.config.experimental.get_memory_info(device)["current"]
-        call()
-        return tf.config.experimental.get_memory_info(device)["peak"] - before
+    memory = tf.config.experimental
+    device = "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
+    try:
+        memory.reset_memory_stats(device)
+    except ValueError:  # This allocator does not count.
+        return _resident_growth(call)
+    before = memory.get_memory_info(device)["current"]
+    call()
+    return max(0, memory.get_memory_info(device)["peak"] - before)
+
+
+def _resident_growth(call):
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")  # Sets the peak to the present size.
         before = _read("VmRSS")

@@ -1,82 +1,21 @@
-"""Every implementation of the 1x1 convolution, at every shape of a network."""
+"""How fast each implementation of the 1x1 convolution is."""
 
-import collections
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from unittest import mock
 
 import tensorflow as tf
 
 from sagan.benchmarks.ceilings import measure_ceilings
 from sagan.benchmarks.memory import peak_growth
+from sagan.benchmarks.shapes import Shape
 from sagan.benchmarks.timing import time_in_turn, verdicts
-from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
+from sagan.layers.pointwise import IMPLEMENTATIONS
 
 MODES = ("eager", "function", "jit")
 PASSES = ("forward", "both")
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class Shape:
-    """Of one 1x1 convolution: `[batch, height, width, channels]` to filters."""
-
-    batch: int
-    height: int
-    width: int
-    channels: int
-    filters: int
-
-    def __str__(self):
-        inputs = (self.batch, self.height, self.width, self.channels)
-        return "x".join(map(str, inputs)) + f"->{self.filters}"
-
-    @property
-    def positions(self) -> int:
-        return self.batch * self.height * self.width
-
-    def flops(self, backward: bool) -> int:
-        """Of the product, and of those for both gradients."""
-        product = 2 * self.positions * self.channels * self.filters
-        return 3 * product if backward else product
-
-    def bytes(self, size: int, backward: bool) -> int:
-        """Least traffic: each operand read once, each result written once."""
-        inputs = self.positions * self.channels
-        outputs = self.positions * self.filters
-        kernel = self.channels * self.filters
-        once = inputs + outputs + kernel
-        # Backward reads all three and writes two gradients.
-        return size * (once + (once + inputs + kernel if backward else 0))
-
-
-def pointwise_shapes(generator, discriminator, batch_size: int):
-    """Returns how often each `Shape` runs forward in one training step.
-
-    One discriminator update and one generator update, as `GAN` makes them.
-    """
-    counts = collections.Counter()
-    call = Pointwise.call
-
-    def record(layer, inputs, training=False):
-        counts[Shape(*inputs.shape, layer.filters)] += 1
-        return call(layer, inputs, training=training)
-
-    def step(latents, images, labels):
-        generator(latents, labels, training=True)  # in either update
-        generator(latents, labels, training=True)
-        discriminator(images, labels, training=True)
-        twice = tf.concat([images, images], 0)
-        discriminator(twice, tf.concat([labels, labels], 0), training=True)
-
-    with mock.patch.object(Pointwise, "call", record):
-        tf.function(step, autograph=False).get_concrete_function(
-            tf.TensorSpec([batch_size, generator.latent_dim]),
-            tf.TensorSpec([batch_size, *discriminator.image_shape]),
-            tf.TensorSpec([batch_size], tf.int32),
-        )
-    return counts
 
 
 def benchmark(
@@ -85,6 +24,7 @@ def benchmark(
     modes: Sequence[str] = ("function",),
     implementations: Sequence[str] = tuple(IMPLEMENTATIONS),
     samples: int = 15,
+    budget: float = math.inf,
 ) -> Iterator[list[dict[str, object]]]:
     """Times implementations against each other.
 
@@ -95,6 +35,7 @@ def benchmark(
             compiled by XLA.
         implementations: Keys of `IMPLEMENTATIONS`.
         samples: Of each timing.
+        budget: Seconds a timing may take, as in `time_in_turn`.
 
     Yields:
         For each shape, dtype, mode and pass the rows of all implementations:
@@ -112,7 +53,7 @@ def benchmark(
                         name: _make_call(name, shape, dtype, mode, backward)
                         for name in implementations
                     }
-                    timings = time_in_turn(calls, samples)
+                    timings = time_in_turn(calls, samples, budget=budget)
                     verdict = verdicts(timings)
                     yield [
                         {

@@ -1,6 +1,7 @@
 """Fair timing: candidates in turn, medians with quartiles, ties called ties."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,8 @@ import tensorflow as tf
 
 # A sample lasts at least so long, so that the clock and Python do not matter.
 _SHORTEST_SAMPLE = 2e-3
+# Quartiles need as many.
+_FEWEST_SAMPLES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,7 @@ def time_in_turn(
     candidates: dict[str, Callable[[], object]],
     samples: int = 15,
     seed: int = 0,
+    budget: float = math.inf,
 ) -> dict[str, Timing]:
     """Times functions against each other.
 
@@ -40,6 +44,8 @@ def time_in_turn(
         candidates: Functions without arguments, by name.
         samples: Rounds.
         seed: Of the orders.
+        budget: Seconds of samples after which a slow function, once it has
+            given three, sits out the rounds that are left.
 
     Returns:
         A `Timing` for each name, in seconds a call.
@@ -49,7 +55,9 @@ def time_in_turn(
     order = np.random.default_rng(seed)
     for _ in range(samples):
         for name in order.permutation(list(candidates)):
-            seconds[name].append(_sample(candidates[name], calls[name]))
+            spent = calls[name] * sum(seconds[name])
+            if len(seconds[name]) < _FEWEST_SAMPLES or spent < budget:
+                seconds[name].append(_sample(candidates[name], calls[name]))
     return {name: summarise(values) for name, values in seconds.items()}
 
 
@@ -76,9 +84,10 @@ def verdicts(timings: dict[str, Timing]) -> dict[str, str]:
 
 def _calls_for(call):
     """Warms up and returns how many calls make one sample."""
-    for _ in range(2):
-        _sample(call, 1)
-    once = min(_sample(call, 1) for _ in range(2))
+    _sample(call, 1)
+    once = _sample(call, 1)
+    if once < _SHORTEST_SAMPLE:
+        once = min(once, _sample(call, 1))
     return max(1, int(np.ceil(_SHORTEST_SAMPLE / max(once, 1e-7))))
 
 

@@ -10,6 +10,7 @@ shape, dtype and device, and scripts/benchmark_pointwise.py measures it.
 """
 
 import math
+import string
 
 import keras
 import tensorflow as tf
@@ -43,7 +44,17 @@ def gemm(inputs, kernel):
 
 
 def einsum(inputs, kernel):
-    """A contraction of the channels, the other axes left to TensorFlow."""
+    """A contraction of the channels, with a letter for every other axis."""
+    leading = string.ascii_uppercase[: inputs.shape.rank - 1]
+    return tf.einsum(f"{leading}c,cf->{leading}f", inputs, kernel[0, 0])
+
+
+def einsum_ellipsis(inputs, kernel):
+    """The same contraction, the other axes left to an ellipsis.
+
+    It is slow in training: the gradient makes a `[channels, filters]` product
+    for every position and only then adds them up.
+    """
     return tf.einsum("...c,cf->...f", inputs, kernel[0, 0])
 
 
@@ -86,6 +97,7 @@ IMPLEMENTATIONS = {
     "matmul": matmul,
     "gemm": gemm,
     "einsum": einsum,
+    "einsum_ellipsis": einsum_ellipsis,
     "tensordot": tensordot,
     "batched_einsum": batched_einsum,
 }

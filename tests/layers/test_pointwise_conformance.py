@@ -1,0 +1,75 @@
+"""Every pointwise implementation equals a loop, at every shape there is."""
+
+import functools
+import pathlib
+
+import gin
+import pytest
+import tensorflow as tf
+
+from sagan.benchmarks.conformance import MODES, RESULTS, ROUNDING, errors
+from sagan.benchmarks.shapes import Shape, config_shapes
+from sagan.layers import pointwise
+
+SMALL_SHAPES = (
+    Shape(2, 1, 1, 5, 3),
+    Shape(2, 3, 5, 4, 7),
+    Shape(1, 4, 4, 1, 6),
+    Shape(2, 7, 2, 8, 1),
+    Shape(1, 1, 3, 1, 1),
+    Shape(1, 2, 2, 64, 16),
+)
+
+
+@functools.cache
+def shipped_shapes():
+    """Of all 1x1 convolutions in the networks of configs/, on one image."""
+    shapes = set()
+    for path in pathlib.Path("configs").glob("*.gin"):
+        if not path.stem.startswith("mixed_"):  # Deltas without networks.
+            gin.clear_config()
+            shapes |= set(config_shapes([str(path)], batch_size=1))
+    # Discriminator updates see twice as many images.
+    return sorted(shape for shape in shapes if shape.batch == 1)
+
+
+def check(shape, dtype, modes):
+    found = errors(shape, dtype, modes)
+    rows = len(pointwise.IMPLEMENTATIONS)
+    assert len(found) == len(modes) * rows * len(RESULTS)
+    wrong = {key: error for key, error in found.items() if not error <= 1}
+    assert not wrong, shape
+
+
+@pytest.mark.parametrize("shape", SMALL_SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_values_and_gradients_equal_a_loop(shape, dtype):
+    check(shape, dtype, MODES)
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_they_do_at_every_shape_of_the_shipped_networks(dtype):
+    shapes = shipped_shapes()
+    assert len(shapes) > 40
+    # scripts/check_pointwise.py goes through all modes in all dtypes.
+    for shape in shapes:
+        check(shape, dtype, MODES if dtype == "float32" else ["function"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda inputs, kernel: pointwise.gemm(inputs, kernel[..., ::-1]),
+        lambda inputs, kernel: pointwise.gemm(inputs, kernel) * 1.01,
+        lambda inputs, kernel: pointwise.gemm(inputs[:, ::-1], kernel),
+        lambda inputs, kernel: pointwise.gemm(
+            inputs, kernel + 0.5 * tf.stop_gradient(kernel)
+        ),
+    ],
+    ids=["filters reversed", "1 % off", "rows reversed", "only the gradient"],
+)
+def test_a_wrong_implementation_is_noticed(wrong, monkeypatch):
+    monkeypatch.setitem(pointwise.IMPLEMENTATIONS, "wrong", wrong)
+    found = errors(Shape(2, 4, 4, 256, 64), "float32", ["function"])
+    assert max(found["function", "wrong", result] for result in RESULTS) > 1
+    assert max(found["function", "gemm", result] for result in RESULTS) <= 1
