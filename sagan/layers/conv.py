@@ -26,14 +26,21 @@ def upsample(inputs):
     The gradient is written as a pooling because the framework's own is slower
     on a CPU and has no deterministic form on a GPU.
     """
-    size = 2 * tf.shape(inputs)[1:3]
-    outputs = tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=size)
-    return outputs, lambda gradient: 4.0 * downsample(gradient)
+    with tf.name_scope("upsample"):
+        size = 2 * tf.shape(inputs)[1:3]
+        outputs = tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=size)
+
+    def backward(gradient):
+        with tf.name_scope("upsample"):
+            return 4.0 * downsample(gradient)
+
+    return outputs, backward
 
 
 def downsample(inputs):
     """2x2 average pooling: `[b, h, w, c]` to `[b, h//2, w//2, c]`."""
-    return tf.nn.avg_pool2d(inputs, ksize=2, strides=2, padding="VALID")
+    with tf.name_scope("downsample"):
+        return tf.nn.avg_pool2d(inputs, ksize=2, strides=2, padding="VALID")
 
 
 def _spread(kernel, taps):

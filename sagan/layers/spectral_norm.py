@@ -98,9 +98,10 @@ class SpectralLayer(keras.layers.Layer):
         kernel = tf.convert_to_tensor(self.kernel)
         if not self.spectral_norm:
             return kernel
-        kernel, u = spectral_normalize(kernel, tf.convert_to_tensor(self.u))
-        if training:
-            self.u.assign(u)
+        with tf.name_scope("spectral_norm"):
+            kernel, u = spectral_normalize(kernel, tf.convert_to_tensor(self.u))
+            if training:
+                self.u.assign(u)
         return kernel
 
     def largest_singular_value(self):
