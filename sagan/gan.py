@@ -68,10 +68,10 @@ class GAN:
         # Functions of their own within that of the step: d_steps updates are
         # traced once, and latents are drawn outside of XLA, which turns the
         # same random bits into other numbers.
-        self._compiled_d_update = tf.function(
+        self.d_update = tf.function(
             self.update_discriminator, jit_compile=jit_compile
         )
-        self._compiled_g_update = tf.function(
+        self.g_update = tf.function(
             self.update_generator, jit_compile=jit_compile
         )
         self.train_step = tf.function(self._train_step)
@@ -91,12 +91,12 @@ class GAN:
         d_steps, batch_size = images.shape[:2]
         seed = fold_in([self.seed, 0], self.step)
         for i in range(d_steps):
-            scalars = self._compiled_d_update(
+            scalars = self.d_update(
                 images[i],
                 labels[i],
                 *self.draw_latents(batch_size, fold_in(seed, i)),
             )
-        scalars |= self._compiled_g_update(
+        scalars |= self.g_update(
             *self.draw_latents(batch_size, fold_in(seed, d_steps))
         )
         self.update_ema()

@@ -85,8 +85,8 @@ def updates(batch=2, **settings):
     return [
         graph_costs(function.get_concrete_function(*specs))
         for function, specs in (
-            (gan._compiled_d_update, (images, labels, latents, labels)),
-            (gan._compiled_g_update, (latents, labels)),
+            (gan.d_update, (images, labels, latents, labels)),
+            (gan.g_update, (latents, labels)),
         )
     ]
 

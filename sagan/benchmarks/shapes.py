@@ -85,10 +85,13 @@ def config_shapes(config_files, bindings=(), batch_size: int | None = None):
         As `pointwise_shapes`.
     """
     parse_config(config_files, bindings)
-    if batch_size is None:
-        batch_size = gin.query_parameter("make_dataset.batch_size")
-        if not isinstance(batch_size, int):  # A reference to a macro.
-            batch_size = gin.query_parameter("%BATCH_SIZE")
     return pointwise_shapes(
-        build_generator(), build_discriminator(), batch_size
+        build_generator(),
+        build_discriminator(),
+        batch_size or config_batch_size(),
     )
+
+
+def config_batch_size() -> int:
+    """Returns the images a batch that the parsed config asks for."""
+    return gin.get_bindings("make_dataset")["batch_size"]

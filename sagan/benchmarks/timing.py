@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -29,11 +29,11 @@ class Timing:
 
 
 def time_in_turn(
-    candidates: dict[str, Callable[[], object]],
+    candidates: dict[Hashable, Callable[[], object]],
     samples: int = 15,
     seed: int = 0,
     budget: float = math.inf,
-) -> dict[str, Timing]:
+) -> dict[Hashable, Timing]:
     """Times functions against each other.
 
     All are called before any is timed. Then each gives one sample a round, in
@@ -53,8 +53,9 @@ def time_in_turn(
     calls = {name: _calls_for(call) for name, call in candidates.items()}
     seconds = {name: [] for name in candidates}
     order = np.random.default_rng(seed)
+    names = list(candidates)
     for _ in range(samples):
-        for name in order.permutation(list(candidates)):
+        for name in (names[i] for i in order.permutation(len(names))):
             spent = calls[name] * sum(seconds[name])
             if len(seconds[name]) < _FEWEST_SAMPLES or spent < budget:
                 seconds[name].append(_sample(candidates[name], calls[name]))

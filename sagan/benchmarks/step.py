@@ -1,0 +1,119 @@
+"""A whole training step, exactly as training runs it, timed and counted."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+
+import gin
+import tensorflow as tf
+
+from sagan.assembly import make_gan
+from sagan.benchmarks.graph_cost import OpCost, graph_costs
+from sagan.benchmarks.timing import wait
+from sagan.gan import GAN
+
+# Settings of `train` that a step depends on, and their defaults there.
+_DEFAULTS = {
+    "d_steps": 1,
+    "seed": 0,
+    "ema_decay": 0.9999,
+    "ema_start": 2000,
+    "jit_compile": False,
+    "tensor_float_32": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A GAN that has made its first step, and the calls to time.
+
+    Attributes:
+        gan: With the networks and optimisers of the config.
+        calls: "D update", "G update" and "step", by name, on a constant batch.
+        costs: Operations of one D update and one G update, by name.
+        d_steps: Discriminator updates a step.
+        batch_size: Images an update.
+        trace_seconds: To make the graphs of the two updates.
+        first_step_seconds: These, and until the first step had its result.
+    """
+
+    gan: GAN
+    calls: dict[str, Callable[[], object]]
+    costs: dict[str, list[OpCost]]
+    d_steps: int
+    batch_size: int
+    trace_seconds: float
+    first_step_seconds: float
+
+    @property
+    def step_costs(self) -> list[OpCost]:
+        """Operations of a step: `d_steps` D updates and one G update."""
+        return self.d_steps * self.costs["D update"] + self.costs["G update"]
+
+
+def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
+    """Builds what training with the parsed config builds and runs one step.
+
+    Args:
+        batch_size: Images an update.
+        fused_resampling: Overrides that of both networks: False is the plain
+            form. None leaves it to the config.
+    """
+    if fused_resampling is not None:
+        with gin.unlock_config():
+            for network in ("generator", "discriminator"):
+                name = f"build_{network}.fused_resampling"
+                gin.bind_parameter(name, fused_resampling)
+    settings = train_settings()
+    tf.config.experimental.enable_tensor_float_32_execution(
+        settings["tensor_float_32"]
+    )
+    gan = make_gan(
+        *(settings[name] for name in ("seed", "ema_decay", "ema_start",
+                                      "jit_compile"))
+    )  # fmt: skip
+    d_steps = settings["d_steps"]
+    images, labels = constant_batch(gan, d_steps, batch_size)
+    latents, fake_labels = gan.draw_latents(batch_size, [0, 0])
+    d_arguments = images[0], labels[0], latents, fake_labels
+    started = time.perf_counter()
+    updates = {
+        "D update": gan.d_update.get_concrete_function(*d_arguments),
+        "G update": gan.g_update.get_concrete_function(latents, fake_labels),
+    }
+    trace_seconds = time.perf_counter() - started
+    step = functools.partial(gan.train_step, images, labels)
+    wait(step())
+    first_step_seconds = time.perf_counter() - started
+    return Step(
+        gan,
+        {
+            "D update": functools.partial(gan.d_update, *d_arguments),
+            "G update": functools.partial(gan.g_update, latents, fake_labels),
+            "step": step,
+        },
+        {name: graph_costs(update) for name, update in updates.items()},
+        d_steps,
+        batch_size,
+        trace_seconds,
+        first_step_seconds,
+    )
+
+
+def train_settings() -> dict[str, object]:
+    """Returns the settings of `train` that a step depends on."""
+    bound = gin.get_bindings("train")
+    return {name: bound.get(name, value) for name, value in _DEFAULTS.items()}
+
+
+def constant_batch(gan: GAN, d_steps: int, batch_size: int):
+    """Returns noise images and labels, shaped as a step takes them."""
+    size = (d_steps, batch_size)
+    images = tf.random.stateless_uniform(
+        [*size, *gan.discriminator.image_shape], [0, 0], -1.0, 1.0
+    )
+    labels = tf.random.stateless_uniform(
+        size, [0, 1], 0, max(1, gan.discriminator.num_classes), tf.int32
+    )
+    return images, labels
