@@ -24,6 +24,7 @@ def build_generator(
     attention_resolutions: Sequence[int] = (32,),
     pointwise: str = "conv2d",
     fused_fgh: bool = False,
+    query_block: int | None = None,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
     batch_norm_decay: float = 0.999,
@@ -48,6 +49,8 @@ def build_generator(
         latent_dim=latent_dim,
     )
     check_integers("build_generator", 0, num_classes=num_classes)
+    if query_block is not None:
+        check_integers("build_generator", 0, query_block=query_block)
     check_booleans(
         "build_generator",
         spectral_norm=spectral_norm,
@@ -65,6 +68,7 @@ def build_generator(
             attention_resolutions=attention_resolutions,
             pointwise=pointwise,
             fused_fgh=fused_fgh,
+            query_block=query_block,
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
             batch_norm_decay=batch_norm_decay,
@@ -84,6 +88,7 @@ def build_discriminator(
     attention_resolutions: Sequence[int] = (32,),
     pointwise: str = "conv2d",
     fused_fgh: bool = False,
+    query_block: int | None = None,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
     precision: str = "float32",
@@ -105,6 +110,8 @@ def build_discriminator(
         base_channels=base_channels,
     )
     check_integers("build_discriminator", 0, num_classes=num_classes)
+    if query_block is not None:
+        check_integers("build_discriminator", 0, query_block=query_block)
     check_booleans(
         "build_discriminator",
         spectral_norm=spectral_norm,
@@ -121,6 +128,7 @@ def build_discriminator(
             attention_resolutions=attention_resolutions,
             pointwise=pointwise,
             fused_fgh=fused_fgh,
+            query_block=query_block,
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
         )

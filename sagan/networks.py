@@ -3,13 +3,11 @@
 import keras
 import tensorflow as tf
 
-from sagan.layers.attention import ResidualControl, SelfAttention
+from sagan.layers.attention_stages import attention_stages
 from sagan.layers.blocks import DiscriminatorBlock, GeneratorBlock
 from sagan.layers.conv import Conv3x3
 from sagan.layers.linear import ClassEmbedding, Dense
 from sagan.layers.norm import BatchNorm
-
-ATTENTIONS = ("released", "paper", "residual")
 
 # Widths in units of `base_channels`. Generator: of the 4x4 layer, then of each
 # block. Discriminator: of each block. 128 and 32 are the released SAGAN and
@@ -49,6 +47,8 @@ class Generator(keras.Model):
         attention_resolutions: Resolutions that have an attention block.
         pointwise: Implementation of all 1x1 convolutions.
         fused_fgh: Whether attention makes f, g and h in one product.
+        query_block: Queries that attention takes at a time; 0 for all, None
+            for what fits the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether up-sampling is merged into convolutions.
         batch_norm_decay: Of the moving moments in the blocks.
@@ -73,6 +73,7 @@ class Generator(keras.Model):
         attention_resolutions=(32,),
         pointwise="conv2d",
         fused_fgh=False,
+        query_block=None,
         spectral_norm=True,
         fused_resampling=True,
         batch_norm_decay=0.999,
@@ -97,13 +98,14 @@ class Generator(keras.Model):
             )
             for width in widths
         )
-        self.attentions = _place_attention(
+        self.attentions = attention_stages(
             [4 * 2**i for i in range(len(widths) + 1)],
             attention_resolutions,
             attention,
             pointwise,
             spectral_norm,
             fused_fgh,
+            query_block,
         )
         self.norm = BatchNorm(decay=final_batch_norm_decay)
         self.conv = Conv3x3(channels, spectral_norm=spectral_norm)
@@ -142,6 +144,8 @@ class Discriminator(keras.Model):
         attention_resolutions: As the generator's.
         pointwise: Implementation of all 1x1 convolutions.
         fused_fgh: Whether attention makes f, g and h in one product.
+        query_block: Queries that attention takes at a time; 0 for all, None
+            for what fits the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether pooling is merged into convolutions.
 
@@ -162,6 +166,7 @@ class Discriminator(keras.Model):
         attention_resolutions=(32,),
         pointwise="conv2d",
         fused_fgh=False,
+        query_block=None,
         spectral_norm=True,
         fused_resampling=True,
     ):
@@ -183,7 +188,7 @@ class Discriminator(keras.Model):
             )
             for i, width in enumerate(widths)
         )
-        self.attentions = _place_attention(
+        self.attentions = attention_stages(
             [
                 image_size // 2 ** min(i + 1, halvings)
                 for i in range(len(widths))
@@ -193,6 +198,7 @@ class Discriminator(keras.Model):
             pointwise,
             spectral_norm,
             fused_fgh,
+            query_block,
         )
         self.dense = Dense(1, spectral_norm=spectral_norm, dtype="float32")
         if num_classes:
@@ -224,40 +230,3 @@ def attention_blocks(network):
         for layer in network.attentions
         if hasattr(layer, "gamma")
     }
-
-
-def _place_attention(
-    stages, resolutions, attention, pointwise, spectral_norm, fused_fgh
-):
-    """Makes one layer a stage: attention where asked, else the identity.
-
-    Args:
-        stages: Resolution of the features at each stage. Where several stages
-            share one, the first gets the block.
-        resolutions: Those that are to have an attention block.
-    """
-    missing = sorted(set(resolutions) - set(stages))
-    if missing:
-        raise ValueError(
-            f"attention_resolutions has {missing}, but the features of this "
-            f"network are {sorted(set(stages))} pixels wide."
-        )
-    if attention not in ATTENTIONS:
-        raise ValueError(
-            f"Unknown attention {attention!r}: expected one of "
-            f"{', '.join(ATTENTIONS)}. For none, attention_resolutions = ()."
-        )
-    layers = []
-    for i, resolution in enumerate(stages):
-        name = f"attention_{resolution}"
-        if resolution not in resolutions or resolution in stages[:i]:
-            layers.append(keras.layers.Identity())
-        elif attention == "residual":
-            layers.append(ResidualControl(pointwise, spectral_norm, name=name))
-        else:
-            layers.append(
-                SelfAttention(
-                    attention, pointwise, spectral_norm, fused_fgh, name=name
-                )
-            )
-    return tuple(layers)

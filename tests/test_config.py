@@ -11,7 +11,8 @@ import sagan.training
 from sagan.builders import PRECISIONS
 from sagan.config import parse_config
 from sagan.config_changes import RESUMABLE, check_resumable, flatten
-from sagan.networks import ATTENTIONS, GENERATOR_WIDTHS
+from sagan.layers.attention_stages import ATTENTIONS
+from sagan.networks import GENERATOR_WIDTHS
 
 CONFIGS = sorted(
     (pathlib.Path(__file__).resolve().parents[1] / "configs").rglob("*.gin")

@@ -111,6 +111,21 @@ def test_an_update_computes_no_gradient_that_it_does_not_use():
     assert not any("/generator" in name for name in backward)
 
 
+def test_attention_in_blocks_is_counted_in_full():
+    """The products of the map, and those of a map made again backward."""
+    whole, blocks = (
+        [flops_by_part(costs)["attention map"] for costs in updates(**settings)]
+        for settings in ({"query_block": 0}, {"query_block": 64})
+    )
+    narrow, wide = 1, 4  # Channels of f and g, and of h, in the generator.
+    positions, keys, batch = 256, 64, 2
+    again = 2 * batch * positions * keys * narrow
+    assert whole[1] > 3 * 2 * batch * positions * keys * (narrow + wide)
+    # The discriminator has as narrow keys, and twice the images to update.
+    assert blocks[0] == whole[0] + 2 * again
+    assert blocks[1] == whole[1] + 2 * again
+
+
 def test_nearly_all_work_has_a_part():
     assert part_of("gradient_tape/g/block/conv3x3_1_2/Conv2D") == PARTS[2]
     for costs in updates():

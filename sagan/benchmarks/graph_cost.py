@@ -11,6 +11,8 @@ import math
 import re
 from collections.abc import Iterable
 
+import tensorflow as tf
+
 # Pattern of a component of an operation's name, and the part it belongs to;
 # the first that fits decides.
 _PARTS = (
@@ -18,7 +20,7 @@ _PARTS = (
     (r"upsample|downsample", "resampling"),
     (r"conv3x3(_\d+)*|conv", "3x3 convolutions"),
     (r"(pointwise|shortcut|[fghv]|reduce|expand)(_\d+)*", "1x1 convolutions"),
-    (r"attention_\d+(_\d+)*", "attention map"),
+    (r"attention_\d+(_\d+)*|query_blocks(_\d+)*", "attention map"),
     (r"batch_norm(_\d+)*", "batch norm"),
     (r"(adam|loss_scale_optimizer)(_\d+)*", "optimizer"),
     (r"(dense|class_embedding)(_\d+)*", "dense and embedding"),
@@ -55,14 +57,25 @@ class OpCost:
 def graph_costs(function) -> list[OpCost]:
     """Returns the costs of a concrete function, in its graph's order.
 
-    All shapes must be known. Functions that it calls are not looked into.
+    All shapes must be known, and how often loops run. Functions that it calls
+    are not looked into.
     """
-    needed = _needed(function.graph)
-    return [
-        OpCost(op.name, op.type, part_of(op.name), _flops(op), _bytes(op))
-        for op in function.graph.get_operations()
-        if op.name in needed and op.type not in _FREE
-    ]
+    return list(_costs(function.graph, ""))
+
+
+def _costs(graph, scope):
+    needed = _needed(graph)
+    for op in graph.get_operations():
+        name = scope + op.name
+        if op.name not in needed or op.type in _FREE:
+            continue
+        if op.type in ("While", "StatelessWhile"):
+            # Its first two inputs are the counter and where it ends.
+            times = int(tf.get_static_value(op.inputs[1]))
+            body = graph._get_function(op.get_attr("body").name).graph
+            yield from times * list(_costs(body, f"{name}/"))
+        else:
+            yield OpCost(name, op.type, part_of(name), _flops(op), _bytes(op))
 
 
 def flops_by_part(costs: Iterable[OpCost]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sagan.layers.conv import Conv3x3
 from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
+from sagan.layers.query_blocks import attend_in_blocks, default_block
 
 
 class SelfAttention(keras.layers.Layer):
@@ -30,6 +31,9 @@ class SelfAttention(keras.layers.Layer):
         spectral_norm: Whether their kernels are spectrally normalised.
         fused_fgh: Whether f, g and h are one product with their kernels side
             by side, then split: the same function from the same weights.
+        query_block: Queries at a time, so that the map is never held whole:
+            0 for all, None for what fits its size (sizes unknown when the
+            graph is made count as small).
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: as the input, in `compute_dtype`.
@@ -48,6 +52,7 @@ class SelfAttention(keras.layers.Layer):
         pointwise="conv2d",
         spectral_norm=True,
         fused_fgh=False,
+        query_block=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -65,6 +70,7 @@ class SelfAttention(keras.layers.Layer):
         self.pointwise = pointwise
         self.spectral_norm = spectral_norm
         self.fused_fgh = fused_fgh
+        self.query_block = query_block
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -98,8 +104,12 @@ class SelfAttention(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         keys, queries, values = self._project(inputs, training)
-        attention = self._attend(keys, queries)
-        outputs = tf.matmul(tf.cast(attention, values.dtype), values)
+        block = self._block(queries.shape[1], keys.shape[1])
+        if block:
+            outputs = attend_in_blocks(keys, queries, values, block)
+        else:
+            attention = self._attend(keys, queries)
+            outputs = tf.matmul(tf.cast(attention, values.dtype), values)
         shape = tf.shape(inputs)
         outputs = tf.reshape(
             outputs, [shape[0], shape[1], shape[2], values.shape[-1]]
@@ -121,16 +131,21 @@ class SelfAttention(keras.layers.Layer):
             keys, queries, values = (
                 layer(inputs, training=training) for layer in layers
             )
+        if self.compute_dtype == "float16":
+            keys = tf.cast(keys, tf.float32)
+            queries = tf.cast(queries, tf.float32)
         return (
             _positions(self._pool(keys)),
             _positions(queries),
             _positions(self._pool(values)),
         )
 
+    def _block(self, queries, keys):
+        if self.query_block is not None:
+            return self.query_block
+        return default_block(queries, keys) if queries and keys else 0
+
     def _attend(self, keys, queries):
-        if self.compute_dtype == "float16":
-            keys = tf.cast(keys, tf.float32)
-            queries = tf.cast(queries, tf.float32)
         scores = tf.matmul(queries, keys, transpose_b=True)  # [b, hw, keys]
         return tf.nn.softmax(tf.cast(scores, tf.float32))
 
