@@ -17,6 +17,7 @@ RESUMABLE = frozenset(
         "save_every",
         "keep_last",
         "keep_every",
+        "steps_per_call",
     )
 )
 

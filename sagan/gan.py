@@ -75,6 +75,7 @@ class GAN:
             self.update_generator, jit_compile=jit_compile
         )
         self.train_step = tf.function(self._train_step)
+        self.train_steps = tf.function(self._train_steps)
 
     def _train_step(self, images, labels):
         """Runs one training step.
@@ -102,6 +103,23 @@ class GAN:
         self.update_ema()
         self.step.assign_add(1)
         return scalars
+
+    def _train_steps(self, batches):
+        """Runs several training steps without a return to Python.
+
+        Args:
+            batches: List of the images and labels of each step.
+
+        Returns:
+            Dict of scalars, `[steps]`, float32.
+        """
+        scalars = [
+            self.train_step(images, labels) for images, labels in batches
+        ]
+        return {
+            name: tf.stack([values[name] for values in scalars])
+            for name in scalars[0]
+        }
 
     def update_discriminator(self, images, labels, latents, fake_labels):
         """Updates the discriminator on one batch of real and of fake images.

@@ -134,12 +134,12 @@ class StepTimer:
         self.steps = 0
 
     @contextlib.contextmanager
-    def input(self):
-        """Times the wait for one step's input, and counts the step."""
+    def input(self, steps: int = 1):
+        """Times the wait for the input of some steps, and counts them."""
         started = time.perf_counter()
         yield
         self.waited += time.perf_counter() - started
-        self.steps += 1
+        self.steps += steps
 
     @contextlib.contextmanager
     def step(self):

@@ -48,6 +48,19 @@ def check_booleans(function: str, **values) -> None:
             )
 
 
+def check_multiples(function: str, unit: str, size: int, **values) -> None:
+    """Checks that values are multiples of `size`, the parameter `unit`.
+
+    Other arguments and errors as those of `check_integers`.
+    """
+    for name, value in values.items():
+        if value % size:
+            raise ValueError(
+                f"{function}.{name} is {value}: expected a multiple of "
+                f"{function}.{unit}, which is {size}."
+            )
+
+
 def check_choices(name: str, values, known) -> None:
     """Checks that each of `values` is among `known`.
 

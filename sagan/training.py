@@ -1,4 +1,4 @@
-"""The training loop."""
+"""Training: from a config to a run that goes on or starts."""
 
 import pathlib
 
@@ -9,14 +9,16 @@ from absl import logging
 from sagan.assembly import check_fit, make_gan
 from sagan.checkpoints import Checkpoints, checkpoint_steps
 from sagan.data import agreement, make_dataset
-from sagan.diagnostics import diagnose
-from sagan.health import Health
-from sagan.logs import RunLog, StepTimer
-from sagan.optimizers import scales_loss
+from sagan.logs import RunLog
+from sagan.loop import run_steps, step_calls
 from sagan.record import check_config, record_config, record_session
 from sagan.sampling import SampleGrids
-from sagan.settings import check_booleans, check_integers, check_numbers
-from sagan.signals import stop_signals
+from sagan.settings import (
+    check_booleans,
+    check_integers,
+    check_multiples,
+    check_numbers,
+)
 from sagan.workdir import check_writable, hold
 
 CHECKPOINT_FOLDER = "checkpoints"
@@ -42,6 +44,7 @@ def train(
     save_every: int = 500,
     keep_last: int = 3,
     keep_every: int = 0,
+    steps_per_call: int = 1,
 ) -> None:
     """Trains a GAN in `workdir`, going on from its newest checkpoint.
 
@@ -67,6 +70,9 @@ def train(
         save_every: Steps between checkpoints.
         keep_last: How many checkpoints stay on disk.
         keep_every: Checkpoints at multiples of this step stay too; 0 for none.
+        steps_per_call: Steps run in one call of the compiled function, so that
+            a fast device does not wait for Python; the other periods must be
+            multiples of it. The memory of a step does not change.
 
     Raises:
         ValueError: If a setting is out of range, settings do not fit together,
@@ -83,6 +89,15 @@ def train(
         num_samples=num_samples,
         save_every=save_every,
         keep_last=keep_last,
+        steps_per_call=steps_per_call,
+    )
+    check_multiples(
+        "train",
+        "steps_per_call",
+        steps_per_call,
+        log_every=log_every,
+        sample_every=sample_every,
+        save_every=save_every,
     )
     check_integers(
         "train", 0, seed=seed, ema_start=ema_start, keep_every=keep_every
@@ -111,6 +126,7 @@ def train(
             num_samples,
             keep_last,
             keep_every,
+            steps_per_call,
             log_every=log_every,
             sample_every=sample_every,
             save_every=save_every,
@@ -126,6 +142,7 @@ def _resume(
     num_samples,
     keep_last,
     keep_every,
+    steps_per_call,
     **periods,
 ):
     """Restores what there is, records the session and runs what is left."""
@@ -149,82 +166,12 @@ def _resume(
     )
     grids.save_real(dataset)
     with RunLog(workdir, start, num_steps, d_steps * dataset.batch_size) as log:
-        _run_steps(
+        run_steps(
             gan,
             iter(dataset.batches(first=start * d_steps).batch(d_steps)),
-            range(start + 1, num_steps + 1),
+            step_calls(start, num_steps, steps_per_call),
             log=log,
             grids=grids,
             checkpoints=checkpoints,
             **periods,
         )
-
-
-def _run_steps(
-    gan,
-    batches,
-    steps,
-    log,
-    grids,
-    checkpoints,
-    log_every,
-    sample_every,
-    save_every,
-):
-    """Runs the training steps; writes what is due after each.
-
-    The losses of a step are read after the next one has been started, so that
-    the device does not wait for Python, except where something is due.
-    """
-    health = Health(scaled_loss=scales_loss(gan.g_optimizer))
-
-    def check(step, scalars):
-        names = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
-        values = {name: float(scalars[name]) for name in names}
-        log.advance(d_loss=values["d_loss"], g_loss=values["g_loss"])
-        health.check_finite(step, values, checkpoints.newest)
-
-    timer = StepTimer()
-    unread = None
-    with stop_signals() as stop:
-        for step in steps:
-            with timer.input():
-                images, labels = next(batches)
-            with timer.step():
-                scalars = gan.train_step(images, labels)
-                if unread:
-                    check(*unread)
-            unread = step, scalars
-            # Read once: a signal that comes later is for the next step.
-            stopped_by = stop.requested
-            last = stopped_by or step == steps[-1]
-            logs, samples, saves = (
-                last or step % every == 0
-                for every in (log_every, sample_every, save_every)
-            )
-            if logs or samples or saves:
-                with timer.step():
-                    check(*unread)
-                unread = None
-            if step == steps[0]:
-                logging.info("First step after %.1f s.", timer.busy)
-                if not logs:
-                    timer = StepTimer()
-            if logs:
-                values = {name: float(v) for name, v in scalars.items()}
-                health.check_collapse(step, values)
-                values |= timer.measure(log.images_per_step)
-                values |= diagnose(gan, images.shape[0])
-                log.scalars(step, values | (grids.scores() if samples else {}))
-            if saves:
-                checkpoints.save(step)
-            if samples:
-                grids.save(step, log)
-            if stopped_by:
-                logging.info(
-                    "Stopped by %s after step %d, which is saved. The same "
-                    "command goes on.",
-                    stopped_by,
-                    step,
-                )
-                break

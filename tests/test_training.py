@@ -11,6 +11,7 @@ from sagan.checkpoints import checkpoint_steps
 from sagan.config import parse_config
 from sagan.health import Health
 from sagan.logs import read_metrics
+from sagan.loop import step_calls
 from sagan.training import train
 from sagan.workdir import hold
 
@@ -67,6 +68,35 @@ def test_resumed_run_equals_the_undisturbed_one_to_the_bit(tmp_path, d_steps):
     for name in ("raw", "ema"):
         name = grids.format(name)
         assert (whole / name).read_bytes() == (parts / name).read_bytes()
+
+
+def test_steps_in_one_call_are_the_same_steps_to_the_bit(tmp_path):
+    one, several = tmp_path / "one", tmp_path / "several"
+    run(one, "NUM_STEPS = 5")
+    # The calls after the resumption are of one step and of two.
+    run(several, "NUM_STEPS = 3")
+    run(several, "NUM_STEPS = 5", "train.steps_per_call = 2",
+        "train.log_every = 2")  # fmt: skip
+    np.testing.assert_equal(tensors(several), tensors(one))
+    logged = {line["step"]: line for line in read_metrics(several)}
+    assert sorted(logged) == [1, 2, 3, 4, 5]
+    for line in read_metrics(one):
+        assert logged[line["step"]]["d_loss"] == line["d_loss"]
+
+
+@pytest.mark.parametrize(
+    ("start", "num_steps", "size", "expected"),
+    [
+        (0, 5, 1, [[1], [2], [3], [4], [5]]),
+        (0, 5, 2, [[1, 2], [3, 4], [5]]),
+        (3, 8, 4, [[4], [5, 6, 7, 8]]),
+        (4, 8, 4, [[5, 6, 7, 8]]),
+        (2, 3, 10, [[3]]),
+    ],
+)
+def test_calls_end_at_multiples_of_their_size(start, num_steps, size, expected):
+    calls = step_calls(start, num_steps, size)
+    assert [list(steps) for steps in calls] == expected
 
 
 def test_leaves_what_it_promises(tmp_path):
@@ -196,6 +226,7 @@ def test_values_that_are_not_finite_stop_the_run(tmp_path):
         ("build_discriminator.num_classes = 0", r"discriminator is built for"),
         ("build_generator.precision = 'mixed_bfloat16'", r"must be the same"),
         ("train.keep_last = 0", r"keep_last is 0"),
+        ("train.steps_per_call = 3", r"log_every is 1: .* which is 3"),
         ("train.ema_decay = 1.5", r"train.ema_decay is 1.5"),
         ("train.jit_compile = 'False'", r"train.jit_compile is 'False'"),
         ("make_dataset.flip = 'False'", r"make_dataset.flip is 'False'"),

@@ -1,0 +1,94 @@
+"""The training loop: steps, and what is due after them."""
+
+from absl import logging
+
+from sagan.diagnostics import diagnose
+from sagan.health import Health
+from sagan.logs import StepTimer
+from sagan.optimizers import scales_loss
+from sagan.signals import stop_signals
+
+
+def step_calls(start, num_steps, steps_per_call):
+    """Returns the numbers of the steps of each call.
+
+    Calls end at multiples of `steps_per_call`, wherever the run starts.
+    """
+    ends = range(start - start % steps_per_call, num_steps, steps_per_call)
+    return [
+        range(max(start, end) + 1, min(end + steps_per_call, num_steps) + 1)
+        for end in ends
+    ]
+
+
+def run_steps(
+    gan,
+    batches,
+    calls,
+    log,
+    grids,
+    checkpoints,
+    log_every,
+    sample_every,
+    save_every,
+):
+    """Runs the training steps; writes what is due after each call.
+
+    The losses of a call are read after the next one has been started, so that
+    the device does not wait for Python, except where something is due.
+    """
+    health = Health(scaled_loss=scales_loss(gan.g_optimizer))
+
+    def check(steps, scalars):
+        names = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
+        columns = [scalars[name].numpy() for name in names]
+        for step, *row in zip(steps, *columns, strict=True):
+            values = dict(zip(names, map(float, row), strict=True))
+            log.advance(d_loss=values["d_loss"], g_loss=values["g_loss"])
+            health.check_finite(step, values, checkpoints.newest)
+
+    timer = StepTimer()
+    unread = None
+    with stop_signals() as stop:
+        for steps in calls:
+            with timer.input(len(steps)):
+                inputs = [next(batches) for _ in steps]
+            with timer.step():
+                scalars = gan.train_steps(inputs)
+                if unread:
+                    check(*unread)
+            unread = steps, scalars
+            step = steps[-1]
+            # Read once: a signal that comes later is for the next step.
+            stopped_by = stop.requested
+            last = stopped_by or steps is calls[-1]
+            logs, samples, saves = (
+                last or step % every == 0
+                for every in (log_every, sample_every, save_every)
+            )
+            if logs or samples or saves:
+                with timer.step():
+                    check(*unread)
+                unread = None
+            if steps is calls[0]:
+                logging.info("First step after %.1f s.", timer.busy)
+                if not logs:
+                    timer = StepTimer()
+            if logs:
+                values = {name: float(v[-1]) for name, v in scalars.items()}
+                health.check_collapse(step, values)
+                values |= timer.measure(log.images_per_step)
+                values |= diagnose(gan, d_steps=len(inputs[0][0]))
+                log.scalars(step, values | (grids.scores() if samples else {}))
+            if saves:
+                checkpoints.save(step)
+            if samples:
+                grids.save(step, log)
+            if stopped_by:
+                logging.info(
+                    "Stopped by %s after step %d, which is saved. The same "
+                    "command goes on.",
+                    stopped_by,
+                    step,
+                )
+                break
