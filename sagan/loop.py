@@ -10,15 +10,15 @@ from sagan.signals import stop_signals
 
 
 def step_calls(start, num_steps, steps_per_call):
-    """Returns the numbers of the steps of each call.
+    """Yields the numbers of the steps of each call.
 
     Calls end at multiples of `steps_per_call`, wherever the run starts.
     """
-    ends = range(start - start % steps_per_call, num_steps, steps_per_call)
-    return [
-        range(max(start, end) + 1, min(end + steps_per_call, num_steps) + 1)
-        for end in ends
-    ]
+    starts = range(start - start % steps_per_call, num_steps, steps_per_call)
+    for first in starts:
+        yield range(
+            max(start, first) + 1, min(first + steps_per_call, num_steps) + 1
+        )
 
 
 def run_steps(
@@ -50,7 +50,7 @@ def run_steps(
     timer = StepTimer()
     unread = None
     with stop_signals() as stop:
-        for steps in calls:
+        for number, steps in enumerate(calls):
             with timer.input(len(steps)):
                 inputs = [next(batches) for _ in steps]
             with timer.step():
@@ -61,7 +61,7 @@ def run_steps(
             step = steps[-1]
             # Read once: a signal that comes later is for the next step.
             stopped_by = stop.requested
-            last = stopped_by or steps is calls[-1]
+            last = stopped_by or step == log.num_steps
             logs, samples, saves = (
                 last or step % every == 0
                 for every in (log_every, sample_every, save_every)
@@ -70,7 +70,7 @@ def run_steps(
                 with timer.step():
                     check(*unread)
                 unread = None
-            if steps is calls[0]:
+            if number == 0:
                 logging.info("First step after %.1f s.", timer.busy)
                 if not logs:
                     timer = StepTimer()
