@@ -13,7 +13,7 @@ from experiments.comparison import (
     summarise,
 )
 from experiments.experiment import REPEAT_SUFFIX
-from experiments.overview import NONE, table
+from experiments.overview import NONE, SEED_SETTINGS, table
 from experiments.results import (
     GAMMA,
     NUMBERS,
@@ -28,6 +28,11 @@ LABELS = {
     "step_seconds": "step (s)",
     "peak_memory_gb": "peak memory (GB)",
 }
+
+ROUNDING_ONLY = (
+    " The arms compute the same function: they start equal but for rounding, "
+    "which training amplifies."
+)
 
 Arms = Mapping[str, Sequence[Result]]
 Numbers = Mapping[str, Mapping[int, Mapping[str, float]]]
@@ -116,25 +121,43 @@ def drifts(arms: Arms, baseline: str) -> list[str]:
             continue
         differing = [s for pair in pairs for s, value in pair.items() if value]
         ends = [np.median(last_tenth(pair)) for pair in pairs]
-        largest = max(max(pair.values()) for pair in pairs)
         first = min(differing) if differing else "equal throughout"
-        rows.append((arm, len(pairs), first, f"{np.median(ends):.3g}"))
-        rows[-1] += (f"{largest:.3g}",)
+        distances = (
+            np.median([next(iter(pair.values())) for pair in pairs]),
+            np.median(ends),
+            max(max(pair.values()) for pair in pairs),
+        )
+        texts = (f"{distance:.3g}" for distance in distances)
+        rows.append((arm, len(pairs), first, *texts))
         if arm == baseline + REPEAT_SUFFIX:
             repeats.append(_noise_floor(arm, baseline, differing, ends))
     head = ("arm", "pairs", "first logged step that differs")
-    head += ("median at the end", "largest")
+    head += ("median at the first logged", "median at the end", "largest")
     return [
         "",
         "## Drift",
         "",
-        f"Distance of d_loss from that of {baseline} with the same seed. Arms "
-        "that compute the same function start equal but for rounding, which "
-        "training amplifies; others differ from the start.",
+        f"Distance of d_loss from that of {baseline} with the same seed."
+        + (ROUNDING_ONLY if _same_function(arms) else ""),
         *repeats,
         "",
         *table(head, rows),
     ]
+
+
+def _same_function(arms):
+    """Whether the arms differ in how 1x1 convolutions are computed only."""
+    runs = [run.settings for results in arms.values() for run in results]
+    varied = {
+        name
+        for settings in runs
+        for name in settings
+        if any(settings[name] != other.get(name) for other in runs)
+    }
+    parameters = {
+        name.rpartition(".")[2] for name in varied.difference(SEED_SETTINGS)
+    }
+    return parameters <= {"pointwise", "fused_fgh"}
 
 
 def _noise_floor(arm, baseline, differing, ends):

@@ -40,7 +40,24 @@ def header(experiment: Experiment, baseline: str, arms: Arms) -> list[str]:
         "",
         "Written by `python -m experiments.report` from what the runs logged. "
         "A commit with `+` had changes.",
+        *_mixed(sessions),
         *_missing(experiment, arms, seeds),
+    ]
+
+
+def _mixed(sessions):
+    """A warning where runs were not made alike."""
+    names = [
+        name
+        for name in ("machine", "commit")
+        if len({s.get(name) for s in sessions}) > 1
+    ]
+    if not names:
+        return []
+    return [
+        "",
+        f"Not all runs are of one {' and one '.join(names)}: compare their "
+        "speeds with care.",
     ]
 
 

@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw
 
 from experiments.results import GAMMA, LOSSES, SCORE, Result, drift
 
-PANELS = 10
 PANEL_INCHES = (4.2, 2.8)
 DOTS_PER_INCH = 90
 # Pixels: a wider grid is made smaller, so that a report stays a small file.
@@ -20,7 +19,7 @@ Arms = Mapping[str, Sequence[Result]]
 
 
 def save_curves(path, arms: Arms) -> None:
-    """Draws losses, scores and gammas: mean over seeds, band one deviation.
+    """Draws losses, gammas and scores: mean over seeds, band one deviation.
 
     Args:
         path: Of the PNG file.
@@ -29,9 +28,9 @@ def save_curves(path, arms: Arms) -> None:
     names = {n for runs in arms.values() for r in runs for n in _names(r)}
     names = [
         *LOSSES,
-        *sorted(name for name in names if name.startswith(SCORE)),
         *sorted(name for name in names if GAMMA in name),
-    ][:PANELS]
+        *sorted(name for name in names if name.startswith(SCORE)),
+    ]
     figure, panels = _panels(len(names))
     for panel, name in zip(panels, names, strict=True):
         for i, (arm, runs) in enumerate(arms.items()):

@@ -93,7 +93,7 @@ def write_report(experiment, baseline, results, out):
         "",
         "Mean over seeds, with a band of one standard deviation.",
         "",
-        "![Losses, scores and gammas by step](curves.png)",
+        "![Losses, gammas and scores by step](curves.png)",
         "",
         "## Samples",
         "",

@@ -62,11 +62,16 @@ def check_multiples(function: str, unit: str, size: int, **values) -> None:
 
 
 def check_choices(name: str, values, known) -> None:
-    """Checks that each of `values` is among `known`.
+    """Checks that `values` are some of `known`, each once.
 
     Raises:
-        ValueError: If one is not, naming it.
+        ValueError: If there is none, or one is not, naming it.
     """
+    if not values or len(set(values)) < len(values):
+        raise ValueError(
+            f"{name} is {','.join(values)!r}: expected some of "
+            f"{', '.join(known)}, each once."
+        )
     for value in values:
         if value not in known:
             raise ValueError(

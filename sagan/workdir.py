@@ -8,8 +8,12 @@ import pathlib
 _LOCK_FILE = ".lock"
 
 
-def check_writable(workdir: str | os.PathLike) -> None:
+def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
     """Checks, without making it, that a folder can be made and written to.
+
+    Args:
+        workdir: The folder.
+        flag: Where it was given, for the message.
 
     Raises:
         ValueError: If it cannot.
@@ -19,9 +23,7 @@ def check_writable(workdir: str | os.PathLike) -> None:
         existing = existing.parent
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         problem = "is no folder" if existing.is_file() else "cannot be written"
-        raise ValueError(
-            f"--workdir={workdir} does not do: {existing} {problem}."
-        )
+        raise ValueError(f"{flag}={workdir} does not do: {existing} {problem}.")
 
 
 @contextlib.contextmanager

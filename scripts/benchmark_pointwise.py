@@ -5,11 +5,11 @@
     --batch_size=8 --dtypes=float32,bfloat16 --modes=function,jit --out=results
   python scripts/benchmark_pointwise.py --compare=old.csv,new.csv
 
-Writes pointwise_NAME.csv and .png to --out. Whatever cannot be told apart from
-the fastest, by the quartiles of its samples, is called a tie.
+Writes pointwise_NAME.csv, after each shape, and .png to --out. Whatever cannot
+be told apart from the fastest, by the quartiles of its samples, is called a
+tie.
 """
 
-import collections
 import pathlib
 
 from absl import app, flags, logging
@@ -20,7 +20,10 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
 flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
 flags.DEFINE_integer(
-    "batch_size", None, "Images a batch; the config's if not given."
+    "batch_size",
+    None,
+    "Images a batch; the config's if not given.",
+    lower_bound=1,
 )
 flags.DEFINE_list("dtypes", ["float32"], "float32, bfloat16, float16.")
 flags.DEFINE_list("modes", ["function"], "eager, function, jit.")
@@ -42,52 +45,56 @@ def main(argv):
     start_logging()
     with short_errors():
         start_tensorflow()
-        from sagan.benchmarks import tables
+        if FLAGS.compare is not None:
+            _compare()
+        else:
+            _measure()
 
-        if FLAGS.compare:
-            if len(FLAGS.compare) != 2:
-                raise app.UsageError("--compare takes two tables: A.csv,B.csv.")
-            print("\n".join(tables.compare(*FLAGS.compare)))
-            return
-        rows = _measure()
-        name = "-".join(pathlib.Path(path).stem for path in FLAGS.gin_config)
-        out = pathlib.Path(FLAGS.out) / f"pointwise_{name}.csv"
-        tables.write_table(out, rows)
-        tables.draw(
-            out.with_suffix(".png"), rows, f"{name} on {rows[0]['device']}"
-        )
-    _print_verdicts(rows)
-    logging.info("Wrote %s and .png.", out)
+
+def _compare():
+    from sagan.benchmarks.tables import compare
+
+    if len(FLAGS.compare) != 2:
+        raise app.UsageError("--compare takes two tables: A.csv,B.csv.")
+    print("\n".join(compare(*FLAGS.compare)))
 
 
 def _measure():
-    from sagan.benchmarks import pointwise
-    from sagan.benchmarks.shapes import config_shapes
-    from sagan.layers.pointwise import IMPLEMENTATIONS
-    from sagan.machine import describe_machine
-    from sagan.settings import check_choices
+    import tensorflow as tf
 
-    for name, known in (
-        ("dtypes", pointwise.DTYPES),
-        ("modes", pointwise.MODES),
-        ("implementations", tuple(IMPLEMENTATIONS)),
-    ):
-        check_choices(f"--{name}", FLAGS[name].value or (), known)
+    from sagan.benchmarks import pointwise
+    from sagan.benchmarks.config_values import train_settings
+    from sagan.benchmarks.figures import draw_pointwise
+    from sagan.benchmarks.shapes import config_shapes
+    from sagan.benchmarks.tables import write_table
+    from sagan.layers.pointwise import IMPLEMENTATIONS
+    from sagan.settings import check_choices
+    from sagan.workdir import check_writable
+
+    implementations = FLAGS.implementations or list(IMPLEMENTATIONS)
+    check_choices("--dtypes", FLAGS.dtypes, pointwise.DTYPES)
+    check_choices("--modes", FLAGS.modes, pointwise.MODES)
+    check_choices("--implementations", implementations, tuple(IMPLEMENTATIONS))
     shapes = config_shapes(
         FLAGS.gin_config, FLAGS.gin_bindings, FLAGS.batch_size
     )
-    device = describe_machine()
-    logging.info("%d shapes on %s.", len(shapes), device)
+    tf.config.experimental.enable_tensor_float_32_execution(
+        train_settings()["tensor_float_32"]
+    )
+    check_writable(FLAGS.out, "--out")
+    name = "-".join(pathlib.Path(path).stem for path in FLAGS.gin_config)
+    out = pathlib.Path(FLAGS.out) / f"pointwise_{name}.csv"
     rows = []
     for group in pointwise.benchmark(
         sorted(shapes),
         FLAGS.dtypes,
         FLAGS.modes,
-        FLAGS.implementations or tuple(IMPLEMENTATIONS),
+        implementations,
         FLAGS.samples,
         FLAGS.budget,
     ):
-        rows += [{"device": device, **row} for row in group]
+        rows += group
+        write_table(out, rows)
         first = group[0]
         best = [r["implementation"] for r in group if r["verdict"] != "slower"]
         logging.info(
@@ -95,26 +102,11 @@ def _measure():
             *(first[key] for key in ("shape", "dtype", "mode", "pass")),
             " = ".join(best),
         )
-    return rows
-
-
-def _print_verdicts(rows):
-    """Prints how often each was fastest, and tied with the fastest."""
-    from sagan.benchmarks import tables
-
-    counts = collections.Counter(
-        tuple(row[key] for key in (*tables.KEYS[1:], "verdict")) for row in rows
+    draw_pointwise(
+        out.with_suffix(".png"), rows, f"{name} on {rows[0]['device']}"
     )
-    groups = dict.fromkeys((r["dtype"], r["mode"], r["pass"]) for r in rows)
-    names = dict.fromkeys(row["implementation"] for row in rows)
-    for group in groups:
-        print(" ".join(group))
-        for name in names:
-            fastest, tie, slower = (
-                counts[(*group, name, v)] for v in ("fastest", "tie", "slower")
-            )
-            line = f"  {name:16} fastest {fastest:3}  tie {tie:3}"
-            print(f"{line}  slower {slower:3}")
+    logging.info("Wrote %s and .png.", out)
+    print("\n".join(pointwise.tally(rows)))
 
 
 if __name__ == "__main__":

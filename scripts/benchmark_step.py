@@ -4,7 +4,7 @@
   python scripts/benchmark_step.py --gin_config=configs/celeba.gin \\
     --gin_config=configs/mixed_bfloat16.gin --batch_size=8 --compare=plain
   python scripts/benchmark_step.py --gin_config=configs/cifar10.gin \\
-    --data_dir=DIR   # also with real images, to see what input costs
+    --with_data --data_dir=DIR   # also with its images: what input costs
 
 Writes step_NAME.csv and .png to --out. With --compare=plain, resampling apart
 from the convolutions is timed in turn with the merged form, and the last line
@@ -21,10 +21,14 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config to take.")
 flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
 flags.DEFINE_integer(
-    "batch_size", None, "Images an update; the config's if not given."
+    "batch_size",
+    None,
+    "Images an update; the config's if not given.",
+    lower_bound=1,
 )
 flags.DEFINE_enum("compare", None, ["plain"], "Form to compare with.")
 flags.DEFINE_integer("samples", 9, "Samples of each timing.", lower_bound=3)
+flags.DEFINE_bool("with_data", False, "Also time it with the config's images.")
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
 flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
 
@@ -36,12 +40,15 @@ def main(argv):
     with short_errors():
         start_tensorflow()
         from sagan.benchmarks import step_report
+        from sagan.workdir import check_writable
 
+        check_writable(FLAGS.out, "--out")
         report = step_report.measure(
             FLAGS.gin_config,
             FLAGS.gin_bindings,
             FLAGS.batch_size,
             plain=FLAGS.compare == "plain",
+            data=FLAGS.with_data,
             data_dir=FLAGS.data_dir,
             samples=FLAGS.samples,
         )

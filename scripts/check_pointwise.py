@@ -1,15 +1,15 @@
-"""Checks every 1x1 convolution of a config's networks on this device.
+"""Checks every 1x1 convolution of the networks on this device.
 
+  python scripts/check_pointwise.py
   python scripts/check_pointwise.py --gin_config=configs/celeba.gin
 
 Compares every implementation, values and both gradients, with a loop over
 positions in float64. Prints the largest error of each, in units of what
-rounding explains; above 1 is wrong, and the exit status is then 1. A GPU's
-TF32 is off here, as in training.
+rounding explains; above 1 is wrong, and the exit status is then 1. Without a
+config it takes the shapes of all networks in configs/. A GPU's TF32 is off.
 """
 
-import collections
-import math
+import pathlib
 import sys
 import time
 
@@ -22,8 +22,11 @@ flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
 flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
 flags.DEFINE_integer("batch_size", 1, "Images a batch.", lower_bound=1)
 flags.DEFINE_list("dtypes", ["float32", "bfloat16", "float16"], "Some only.")
-flags.DEFINE_list("modes", ["eager", "function", "unknown", "jit"],
-                  "Some only; unknown is a function of any sizes.")  # fmt: skip
+flags.DEFINE_list(
+    "modes",
+    ["eager", "function", "unknown", "jit"],
+    "Some only; unknown is a function for any batch and spatial sizes.",
+)
 
 
 def main(argv):
@@ -32,14 +35,14 @@ def main(argv):
     start_logging()
     with short_errors():
         start_tensorflow()
-        sys.exit(0 if _check() else 1)
+        right = _check()
+    sys.exit(0 if right else 1)
 
 
 def _check():
     import tensorflow as tf
 
     from sagan.benchmarks import conformance
-    from sagan.benchmarks.shapes import config_shapes
     from sagan.layers.pointwise import IMPLEMENTATIONS
     from sagan.machine import describe_machine
     from sagan.settings import check_choices
@@ -48,34 +51,46 @@ def _check():
     check_choices("--modes", FLAGS.modes, conformance.MODES)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     started = time.perf_counter()
-    shapes = config_shapes(
-        FLAGS.gin_config, FLAGS.gin_bindings, FLAGS.batch_size
-    )
-    # Discriminator updates see twice as many images.
-    shapes = sorted(s for s in shapes if s.batch == FLAGS.batch_size)
-    print(f"{'':18}" + "".join(f"{name:>15}" for name in IMPLEMENTATIONS))
-    worst = collections.Counter()
+    shapes = _shapes()
+    worst, wrong = conformance.check(shapes, FLAGS.dtypes, FLAGS.modes)
+    print(f"{'':18}" + "".join(f"{name:>16}" for name in IMPLEMENTATIONS))
     for dtype in FLAGS.dtypes:
-        for shape in shapes:
-            found = conformance.errors(shape, dtype, FLAGS.modes)
-            for (mode, name, result), error in found.items():
-                if not error <= 1:
-                    print(f"WRONG: {name} {shape} {dtype} {mode} {result}")
-                # A NaN counts as infinite, which max() would overlook.
-                error = math.inf if math.isnan(error) else error
-                key = dtype, mode, name
-                worst[key] = max(worst[key], error)
         for mode in FLAGS.modes:
-            errors = (worst[dtype, mode, name] for name in IMPLEMENTATIONS)
-            line = "".join(f"{error:15.3f}" for error in errors)
-            print(f"{dtype:10}{mode:8}{line}", flush=True)
-    rows = len(worst) * len(shapes)
+            found = (worst[dtype, mode, name] for name in IMPLEMENTATIONS)
+            line = "".join(f"{error:16.3f}" for error in found)
+            print(f"{dtype:10}{mode:8}{line}")
+    for line in wrong:
+        print(f"WRONG: {line}")
     print(
-        f"{rows} rows: {len(IMPLEMENTATIONS)} implementations, {len(shapes)} "
-        f"shapes, {len(FLAGS.dtypes)} dtypes, {len(FLAGS.modes)} modes; "
-        f"{time.perf_counter() - started:.0f} s on {describe_machine()}."
+        f"{len(worst) * len(shapes)} rows: {len(IMPLEMENTATIONS)} "
+        f"implementations, {len(shapes)} shapes, {len(FLAGS.dtypes)} dtypes, "
+        f"{len(FLAGS.modes)} modes; {time.perf_counter() - started:.0f} s on "
+        f"{describe_machine()}."
     )
-    return max(worst.values()) <= 1
+    return not wrong
+
+
+def _shapes():
+    """Those for one batch; discriminator updates see twice as many images."""
+    from sagan.benchmarks.shapes import config_shapes
+
+    configs = [FLAGS.gin_config] if FLAGS.gin_config else _shipped()
+    return sorted(
+        {
+            shape
+            for config in configs
+            for shape in config_shapes(
+                config, FLAGS.gin_bindings, FLAGS.batch_size
+            )
+            if shape.batch == FLAGS.batch_size
+        }
+    )
+
+
+def _shipped():
+    """All configs but the deltas, which have no networks."""
+    paths = sorted(pathlib.Path("configs").glob("*.gin"))
+    return [[str(p)] for p in paths if not p.stem.startswith("mixed_")]
 
 
 if __name__ == "__main__":

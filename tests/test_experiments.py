@@ -272,7 +272,7 @@ def test_each_arm_parses_alone_and_at_the_papers_size(name, arm):
     delta = experiment.folder / "arms" / f"{arm}.gin"
     values = settings(experiment.config_files(arm))
     assert values["build_generator.pointwise"] in IMPLEMENTATIONS
-    assert values["train.num_steps"] <= 1000
+    assert values["train.num_steps"] <= 2000  # Minutes on two cores.
 
     # Nothing of base.gin stays: celeba.gin and the arm define the whole run.
     large = settings(experiment.config_files(arm, [CELEBA]))

@@ -204,8 +204,13 @@ def test_drift_is_set_beside_that_of_a_repeat(sweep, tmp_path):
     text, _ = report(sweep, tmp_path / "out")
     drift = section(text, "Drift")
     assert "conv2d_again equals conv2d to the bit at every logged" in drift
-    assert "| conv2d_again | 3 | equal throughout | 0 | 0 |" in drift
-    assert "| matmul | 3 | 2 | 0.39 | 0.4 |" in drift
+    assert "| conv2d_again | 3 | equal throughout | 0 | 0 | 0 |" in drift
+    assert "| matmul | 3 | 2 | 0.02 | 0.39 | 0.4 |" in drift
+    assert "start equal but for rounding" in drift
+    config = sweep / "matmul" / "seed_0" / "operative_config.gin"
+    config.write_text(config.read_text() + "\ntrain.d_steps = 3\n")
+    text, _ = report(sweep, tmp_path / "other")
+    assert "rounding" not in section(text, "Drift")
     run, base = (results.read_sweep(sweep)[i] for i in (-1, 2))
     distances = results.drift(run, base)
     assert distances == pytest.approx(

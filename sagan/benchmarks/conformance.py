@@ -1,5 +1,7 @@
 """Whether every implementation of the 1x1 convolution computes the same."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -37,6 +39,31 @@ def errors(shape, dtype: str, modes=MODES, seed: int = 0):
             RESULTS, values, _tolerances(expected, shape, dtype), strict=True
         )
     }
+
+
+def check(shapes, dtypes=tuple(ROUNDING), modes=MODES):
+    """Checks all implementations at many shapes.
+
+    Args:
+        shapes: Of `sagan.benchmarks.shapes`.
+        dtypes: Keys of `ROUNDING`.
+        modes: Some of `MODES`.
+
+    Returns:
+        The largest error by dtype, mode and implementation, in units of the
+        tolerance, infinite for a NaN; and a line on each that is wrong.
+    """
+    worst, wrong = {}, []
+    for dtype in dtypes:
+        for shape in shapes:
+            for key, error in errors(shape, dtype, modes).items():
+                mode, name, result = key
+                if not error <= 1:
+                    wrong.append(f"{name} {shape} {dtype} {mode} {result}")
+                    error = math.inf if math.isnan(error) else error
+                row = dtype, mode, name
+                worst[row] = max(worst.get(row, 0.0), error)
+    return worst, wrong
 
 
 def _operands(shape, dtype, seed):

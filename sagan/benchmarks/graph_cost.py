@@ -71,9 +71,11 @@ def _costs(graph, scope):
             continue
         if op.type in ("While", "StatelessWhile"):
             # Its first two inputs are the counter and where it ends.
-            times = int(tf.get_static_value(op.inputs[1]))
+            times = tf.get_static_value(op.inputs[1])
+            if times is None or times < 0:
+                raise ValueError(f"The loop {name} has no known length.")
             body = graph._get_function(op.get_attr("body").name).graph
-            yield from times * list(_costs(body, f"{name}/"))
+            yield from int(times) * list(_costs(body, f"{name}/"))
         else:
             yield OpCost(name, op.type, part_of(name), _flops(op), _bytes(op))
 

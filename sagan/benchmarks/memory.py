@@ -1,6 +1,5 @@
 """The most memory that a call holds at once."""
 
-import contextlib
 import pathlib
 from collections.abc import Callable
 
@@ -33,12 +32,13 @@ def peak_growth(call: Callable[[], object]) -> int | None:
 
 
 def _resident_growth(call):
-    with contextlib.suppress(OSError):
+    try:
         _CLEAR.write_text("5")  # Sets the peak to the present size.
         before = _read("VmRSS")
-        call()
-        return max(0, _read("VmHWM") - before)
-    return None
+    except OSError:
+        return None
+    call()
+    return max(0, _read("VmHWM") - before)
 
 
 def _read(name):

@@ -1,5 +1,6 @@
 """How fast each implementation of the 1x1 convolution is."""
 
+import collections
 import dataclasses
 import functools
 import math
@@ -12,6 +13,7 @@ from sagan.benchmarks.memory import peak_growth
 from sagan.benchmarks.shapes import Shape
 from sagan.benchmarks.timing import time_in_turn, verdicts
 from sagan.layers.pointwise import IMPLEMENTATIONS
+from sagan.machine import describe_machine
 
 MODES = ("eager", "function", "jit")
 PASSES = ("forward", "both")
@@ -40,10 +42,14 @@ def benchmark(
     Yields:
         For each shape, dtype, mode and pass the rows of all implementations:
         dicts with seconds (`median`, `lower`, `upper`), `gflops` and `gbytes`
-        a second, their shares of the machine's GEMM and copy ceilings,
+        a second, their shares of the machine's GEMM and copy ceilings (above
+        1 where operands stay in a cache),
         `peak_bytes` and the `verdict` among the implementations.
     """
     shapes = list(shapes)
+    device = describe_machine()
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled
+    tensor_float_32 = enabled()
     for dtype in dtypes:
         ceilings = measure_ceilings(dtype)
         for shape in shapes:
@@ -57,6 +63,8 @@ def benchmark(
                     verdict = verdicts(timings)
                     yield [
                         {
+                            "device": device,
+                            "tf32": tensor_float_32,
                             "shape": str(shape),
                             "dtype": dtype,
                             "mode": mode,
@@ -114,4 +122,28 @@ def _rates(shape, dtype, backward, seconds, ceilings):
         "gbytes": traffic / 1e9,
         "share_of_gemm": flops / ceilings.gemm,
         "share_of_copy": traffic / ceilings.copy,
+        "gemm_ceiling": ceilings.gemm / 1e9,
+        "copy_ceiling": ceilings.copy / 1e9,
     }
+
+
+def tally(rows: Iterable[dict[str, object]]) -> list[str]:
+    """Returns lines on how often each implementation was fastest, or tied."""
+    counts, names, groups = collections.Counter(), {}, {}
+    for row in rows:
+        group = row["dtype"], row["mode"], row["pass"]
+        groups[group] = names[row["implementation"]] = None
+        counts[group, row["implementation"], row["verdict"]] += 1
+    lines = []
+    for group in groups:
+        lines.append(" ".join(group))
+        for name in names:
+            fastest, tie, slower = (
+                counts[group, name, verdict]
+                for verdict in ("fastest", "tie", "slower")
+            )
+            lines.append(
+                f"  {name:16} fastest {fastest:3}  tie {tie:3}  "
+                f"slower {slower:3}"
+            )
+    return lines

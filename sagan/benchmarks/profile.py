@@ -34,7 +34,8 @@ def seconds_by_part(
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
         for _ in range(calls):
-            wait(call())
+            call()
+            wait()
         tf.profiler.experimental.stop()
         sums = collections.Counter()
         for name, seconds in _operations(folder):

@@ -1,12 +1,11 @@
 """The shapes of the 1x1 convolutions in the networks of a config."""
 
-import collections
 import dataclasses
 from unittest import mock
 
-import gin
 import tensorflow as tf
 
+from sagan.benchmarks.config_values import config_batch_size
 from sagan.builders import build_discriminator, build_generator
 from sagan.config import parse_config
 from sagan.layers.pointwise import Pointwise
@@ -45,32 +44,32 @@ class Shape:
         return size * (once + (once + inputs + kernel if backward else 0))
 
 
-def pointwise_shapes(generator, discriminator, batch_size: int):
-    """Returns how often each `Shape` runs forward in one training step.
+def pointwise_shapes(generator, discriminator, batch_size: int) -> set[Shape]:
+    """Returns the shapes of all 1x1 convolutions in a training step.
 
-    One discriminator update and one generator update, as `GAN` makes them.
+    The discriminator has them for `batch_size` images and for twice as many:
+    its own update sees real and fake ones.
     """
-    counts = collections.Counter()
-    call = Pointwise.call
+    shapes = set()
+    apply = Pointwise.apply
 
-    def record(layer, inputs, training=False):
-        counts[Shape(*inputs.shape, layer.filters)] += 1
-        return call(layer, inputs, training=training)
+    def record(layer, inputs, kernel):
+        shapes.add(Shape(*inputs.shape, kernel.shape[-1]))
+        return apply(layer, inputs, kernel)
 
     def step(latents, images, labels):
-        generator(latents, labels, training=True)  # in either update
         generator(latents, labels, training=True)
         discriminator(images, labels, training=True)
         twice = tf.concat([images, images], 0)
         discriminator(twice, tf.concat([labels, labels], 0), training=True)
 
-    with mock.patch.object(Pointwise, "call", record):
+    with mock.patch.object(Pointwise, "apply", record):
         tf.function(step, autograph=False).get_concrete_function(
             tf.TensorSpec([batch_size, generator.latent_dim]),
             tf.TensorSpec([batch_size, *discriminator.image_shape]),
             tf.TensorSpec([batch_size], tf.int32),
         )
-    return counts
+    return shapes
 
 
 def config_shapes(config_files, bindings=(), batch_size: int | None = None):
@@ -88,10 +87,5 @@ def config_shapes(config_files, bindings=(), batch_size: int | None = None):
     return pointwise_shapes(
         build_generator(),
         build_discriminator(),
-        batch_size or config_batch_size(),
+        config_batch_size() if batch_size is None else batch_size,
     )
-
-
-def config_batch_size() -> int:
-    """Returns the images a batch that the parsed config asks for."""
-    return gin.get_bindings("make_dataset")["batch_size"]

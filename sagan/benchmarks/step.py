@@ -9,19 +9,10 @@ import gin
 import tensorflow as tf
 
 from sagan.assembly import make_gan
+from sagan.benchmarks.config_values import train_settings
 from sagan.benchmarks.graph_cost import OpCost, graph_costs
 from sagan.benchmarks.timing import wait
 from sagan.gan import GAN
-
-# Settings of `train` that a step depends on, and their defaults there.
-_DEFAULTS = {
-    "d_steps": 1,
-    "seed": 0,
-    "ema_decay": 0.9999,
-    "ema_start": 2000,
-    "jit_compile": False,
-    "tensor_float_32": False,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +48,8 @@ def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
 
     Args:
         batch_size: Images an update.
-        fused_resampling: Overrides that of both networks: False is the plain
-            form. None leaves it to the config.
+        fused_resampling: Binds that of both networks: False is the plain
+            form. None leaves the config as it is.
     """
     if fused_resampling is not None:
         with gin.unlock_config():
@@ -84,7 +75,8 @@ def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
     }
     trace_seconds = time.perf_counter() - started
     step = functools.partial(gan.train_step, images, labels)
-    wait(step())
+    step()
+    wait()
     first_step_seconds = time.perf_counter() - started
     return Step(
         gan,
@@ -99,12 +91,6 @@ def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
         trace_seconds,
         first_step_seconds,
     )
-
-
-def train_settings() -> dict[str, object]:
-    """Returns the settings of `train` that a step depends on."""
-    bound = gin.get_bindings("train")
-    return {name: bound.get(name, value) for name, value in _DEFAULTS.items()}
 
 
 def constant_batch(gan: GAN, d_steps: int, batch_size: int):

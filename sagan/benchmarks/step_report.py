@@ -8,18 +8,19 @@ import keras
 from absl import logging
 
 from sagan.benchmarks.ceilings import Ceilings, measure_ceilings
+from sagan.benchmarks.config_values import config_batch_size, train_settings
+from sagan.benchmarks.figures import draw_step
 from sagan.benchmarks.graph_cost import flops_by_part
 from sagan.benchmarks.memory import peak_growth
 from sagan.benchmarks.profile import seconds_by_part
-from sagan.benchmarks.shapes import config_batch_size
-from sagan.benchmarks.step import Step, make_step, train_settings
+from sagan.benchmarks.step import Step, make_step
 from sagan.benchmarks.tables import write_table
 from sagan.benchmarks.timing import Timing, time_in_turn
 from sagan.config import parse_config
 from sagan.data import make_dataset
 from sagan.machine import describe_machine
 
-MERGED, PLAIN = "merged", "plain"
+MERGED, PLAIN, CONFIG = "merged", "plain", "config"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Report:
     """What was measured.
 
     Attributes:
-        steps: By form, `MERGED` or `PLAIN`.
+        steps: By form, `MERGED` and `PLAIN`, or `CONFIG`.
         timings: By form and call, seconds; "step with data" among them.
         seconds: By form, of a step by part, added up over threads.
         peaks: By form, bytes that a step holds beyond weights and batch.
@@ -44,7 +45,7 @@ class Report:
 
 
 def measure(
-    config_files, bindings, batch_size, plain, data_dir, samples
+    config_files, bindings, batch_size, plain, data, data_dir, samples
 ) -> Report:
     """Builds and times the step of a config.
 
@@ -52,20 +53,22 @@ def measure(
         config_files: As of `sagan.config.parse_config`.
         bindings: Override them.
         batch_size: Images an update; None for the config's.
-        plain: Whether the plain form is measured in turn.
-        data_dir: TFDS folder with the config's images; None for a constant
-            batch only.
+        plain: Whether the plain form is measured in turn with the merged
+            one; if not, the form is that of the config.
+        data: Whether the step is also timed with the config's images, besides
+            a constant batch.
+        data_dir: Where TFDS data sets are.
         samples: Of each timing.
     """
     parse_config(config_files, bindings)
-    batch_size = batch_size or config_batch_size()
-    batches = None
-    if data_dir:
+    if batch_size is None:
+        batch_size = config_batch_size()
+    if data:
         with gin.unlock_config():
             gin.bind_parameter("make_dataset.batch_size", batch_size)
         d_steps = train_settings()["d_steps"]
         batches = iter(make_dataset(data_dir=data_dir).batches().batch(d_steps))
-    forms = {MERGED: None, PLAIN: False} if plain else {MERGED: None}
+    forms = {MERGED: True, PLAIN: False} if plain else {CONFIG: None}
     steps = {}
     for form, fused_resampling in forms.items():
         steps[form] = make_step(batch_size, fused_resampling)
@@ -79,16 +82,17 @@ def measure(
         for form, step in steps.items()
         for name, call in step.calls.items()
     }
-    if batches:
-        train_step = steps[MERGED].gan.train_step
-        calls[MERGED, "step with data"] = lambda: train_step(*next(batches))
+    first = next(iter(steps))
+    if data:
+        train_step = steps[first].gan.train_step
+        calls[first, "step with data"] = lambda: train_step(*next(batches))
     whole = {form: step.calls["step"] for form, step in steps.items()}
     return Report(
         steps,
         time_in_turn(calls, samples),
         {form: seconds_by_part(call) for form, call in whole.items()},
         {form: peak_growth(call) for form, call in whole.items()},
-        measure_ceilings(_compute_dtype(steps[MERGED])),
+        measure_ceilings(_compute_dtype(steps[first])),
         describe_machine(),
     )
 
@@ -131,7 +135,7 @@ def rows(report: Report) -> list[dict[str, object]]:
 
 
 def _work(step, name):
-    """Real images that a call reads, and FLOPs that it makes."""
+    """Images of a call's batches (real or fake), and FLOPs that it makes."""
     if name in step.costs:
         costs = step.costs[name]
         return step.batch_size, sum(cost.flops for cost in costs)
@@ -141,7 +145,10 @@ def _work(step, name):
 
 
 def lines(report: Report) -> list[str]:
-    """Returns the report as lines of text; the last is the comparison."""
+    """Returns the report as lines of text.
+
+    The last is the comparison of the two forms, if there are two.
+    """
     ceilings = report.ceilings
     text = [
         f"{report.machine}: convolution {ceilings.conv / 1e9:.0f}, matrix "
@@ -193,50 +200,9 @@ def write(path, report: Report, title: str) -> None:
     """Writes the rows as CSV and, beside it, the picture."""
     path = pathlib.Path(path)
     write_table(path, rows(report))
-    draw(path.with_suffix(".png"), report, title)
-
-
-def draw(path, report: Report, title: str) -> None:
-    """Draws seconds of each call, and of a step's parts, for each form."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(
-        1, 2, figsize=(10, 4), layout="constrained"
+    draw_step(
+        path.with_suffix(".png"),
+        report.timings,
+        report.seconds,
+        f"{title} on {report.machine}",
     )
-    for i, form in enumerate(report.steps):
-        timings = [
-            (name, timing)
-            for (f, name), timing in report.timings.items()
-            if f == form
-        ]
-        left.bar(
-            [j + 0.4 * i for j in range(len(timings))],
-            [timing.median for _, timing in timings],
-            0.38,
-            yerr=[
-                [timing.median - timing.lower for _, timing in timings],
-                [timing.upper - timing.median for _, timing in timings],
-            ],
-            label=form,
-        )
-        seconds = report.seconds[form]
-        right.barh(
-            [j + 0.4 * i for j in range(len(seconds))],
-            list(seconds.values()),
-            0.38,
-            label=form,
-        )
-        left.set_xticks(range(len(timings)), [name for name, _ in timings])
-        right.set_yticks(range(len(seconds)), list(seconds), fontsize=8)
-    left.set_ylabel("seconds")
-    left.legend()
-    right.set_xlabel("seconds of operations in a step, all threads")
-    right.invert_yaxis()
-    figure.suptitle(f"{title} on {report.machine}")
-    partial = pathlib.Path(path).with_suffix(".partial.png")
-    figure.savefig(partial, dpi=90)
-    pyplot.close(figure)
-    partial.replace(path)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 import tensorflow as tf
 
-# A sample lasts at least so long, so that the clock and Python do not matter.
-_SHORTEST_SAMPLE = 2e-3
+# A sample lasts at least so long, so that the clock and the wait at its end
+# do not matter.
+_SHORTEST_SAMPLE = 10e-3
 # Quartiles need as many.
 _FEWEST_SAMPLES = 3
 
@@ -86,25 +87,24 @@ def verdicts(timings: dict[str, Timing]) -> dict[str, str]:
 def _calls_for(call):
     """Warms up and returns how many calls make one sample."""
     _sample(call, 1)
-    once = _sample(call, 1)
-    if once < _SHORTEST_SAMPLE:
-        once = min(once, _sample(call, 1))
-    return max(1, int(np.ceil(_SHORTEST_SAMPLE / max(once, 1e-7))))
+    calls = 1
+    while calls * (once := _sample(call, calls)) < _SHORTEST_SAMPLE / 2:
+        calls *= 2
+    return max(1, math.ceil(_SHORTEST_SAMPLE / once))
 
 
 def _sample(call, calls):
     started = time.perf_counter()
     for _ in range(calls):
-        result = call()
-    wait(result)
+        call()
+    wait()
     return (time.perf_counter() - started) / calls
 
 
-def wait(result) -> None:
-    """Waits until the device has computed `result`, tensors in any structure.
+def wait() -> None:
+    """Waits until a GPU has computed all it was asked for.
 
-    A GPU computes behind Python's back; one element that Python reads cannot
-    come before what was queued ahead of it.
+    It computes behind Python's back; a CPU does not.
     """
-    for tensor in tf.nest.flatten(result):
-        tf.reshape(tensor, [-1])[:1].numpy()
+    if tf.config.list_logical_devices("GPU"):
+        tf.test.experimental.sync_devices()

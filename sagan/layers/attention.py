@@ -10,7 +10,11 @@ import tensorflow as tf
 
 from sagan.layers.conv import Conv3x3
 from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
-from sagan.layers.query_blocks import attend_in_blocks, default_block
+from sagan.layers.query_blocks import (
+    attend_in_blocks,
+    attention_map,
+    default_block,
+)
 
 
 class SelfAttention(keras.layers.Layer):
@@ -100,7 +104,7 @@ class SelfAttention(keras.layers.Layer):
             else `height * width`, both in row-major order.
         """
         keys, queries, _ = self._project(inputs, training)
-        return self._attend(keys, queries)
+        return attention_map(keys, queries)
 
     def call(self, inputs, training=False):
         keys, queries, values = self._project(inputs, training)
@@ -108,7 +112,7 @@ class SelfAttention(keras.layers.Layer):
         if block:
             outputs = attend_in_blocks(keys, queries, values, block)
         else:
-            attention = self._attend(keys, queries)
+            attention = attention_map(keys, queries)
             outputs = tf.matmul(tf.cast(attention, values.dtype), values)
         shape = tf.shape(inputs)
         outputs = tf.reshape(
@@ -144,10 +148,6 @@ class SelfAttention(keras.layers.Layer):
         if self.query_block is not None:
             return self.query_block
         return default_block(queries, keys) if queries and keys else 0
-
-    def _attend(self, keys, queries):
-        scores = tf.matmul(queries, keys, transpose_b=True)  # [b, hw, keys]
-        return tf.nn.softmax(tf.cast(scores, tf.float32))
 
     def _pool(self, inputs):
         if not self.pooled:

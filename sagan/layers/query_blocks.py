@@ -51,7 +51,7 @@ def _attend(keys, blocks, values):
     """`blocks` are of queries, `[count, batch, block, channels]`."""
 
     def attend(queries):
-        attention = _attention(keys, queries)
+        attention = attention_map(keys, queries)
         return tf.matmul(tf.cast(attention, values.dtype), values)
 
     outputs = tf.map_fn(
@@ -76,7 +76,7 @@ def _backward(keys, blocks, values, gradient):
 
     def add_block(i, d_keys, d_values, d_blocks):
         queries, d_outputs = blocks[i], gradient[i]
-        attention = _attention(keys, queries)  # [batch, block, m], float32
+        attention = attention_map(keys, queries)  # [batch, block, m], float32
         d_values += tf.cast(
             tf.matmul(
                 tf.cast(attention, values.dtype), d_outputs, transpose_a=True
@@ -114,7 +114,13 @@ def _backward(keys, blocks, values, gradient):
     )
 
 
-def _attention(keys, queries):
+def attention_map(keys, queries):
+    """Returns the softmax of all scores, `[batch, n, m]`, float32.
+
+    Args:
+        keys: `[batch, m, channels]`, float.
+        queries: `[batch, n, channels]`, float.
+    """
     scores = tf.matmul(queries, keys, transpose_b=True)
     return tf.nn.softmax(tf.cast(scores, tf.float32))
 

@@ -4,9 +4,11 @@ import functools
 import pathlib
 
 import gin
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from sagan.benchmarks import conformance
 from sagan.benchmarks.conformance import MODES, RESULTS, ROUNDING, errors
 from sagan.benchmarks.shapes import Shape, config_shapes
 from sagan.layers import pointwise
@@ -63,13 +65,18 @@ def test_they_do_at_every_shape_of_the_shipped_networks(dtype):
         lambda inputs, kernel: pointwise.gemm(inputs, kernel) * 1.01,
         lambda inputs, kernel: pointwise.gemm(inputs[:, ::-1], kernel),
         lambda inputs, kernel: pointwise.gemm(
-            inputs, kernel + 0.5 * tf.stop_gradient(kernel)
+            tf.stop_gradient(inputs) + (inputs - tf.stop_gradient(inputs)) * 2,
+            kernel,
         ),
+        lambda inputs, kernel: pointwise.gemm(inputs, kernel) * np.nan,
     ],
-    ids=["filters reversed", "1 % off", "rows reversed", "only the gradient"],
+    ids=["filters reversed", "1 % off", "rows reversed", "gradient", "NaN"],
 )
 def test_a_wrong_implementation_is_noticed(wrong, monkeypatch):
     monkeypatch.setitem(pointwise.IMPLEMENTATIONS, "wrong", wrong)
-    found = errors(Shape(2, 4, 4, 256, 64), "float32", ["function"])
-    assert max(found["function", "wrong", result] for result in RESULTS) > 1
-    assert max(found["function", "gemm", result] for result in RESULTS) <= 1
+    shapes = Shape(2, 4, 4, 256, 64), Shape(1, 3, 2, 64, 5)
+    worst, lines = conformance.check(shapes, ["float32"], ["function"])
+    bad = {row for row, error in worst.items() if not error <= 1}
+    assert bad == {("float32", "function", "wrong")}
+    assert lines
+    assert all(line.startswith("wrong ") for line in lines)

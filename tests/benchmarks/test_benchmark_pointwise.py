@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.benchmarks import memory, tables
+from sagan.benchmarks import figures, memory, tables
 from sagan.benchmarks.memory import peak_growth
-from sagan.benchmarks.pointwise import benchmark
+from sagan.benchmarks.pointwise import benchmark, tally
 from sagan.benchmarks.shapes import Shape, pointwise_shapes
 from sagan.benchmarks.timing import Timing, summarise, time_in_turn, verdicts
 from sagan.builders import build_discriminator, build_generator
 from sagan.layers.pointwise import IMPLEMENTATIONS
+from sagan.settings import check_choices
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_timings_are_of_one_call_each_and_in_seconds():
@@ -27,7 +28,6 @@ def test_timings_are_of_one_call_each_and_in_seconds():
         def call():
             counts[name] += 1
             time.sleep(seconds)
-            return ()
 
         return call
 
@@ -36,12 +36,13 @@ def test_timings_are_of_one_call_each_and_in_seconds():
     assert 0.02 <= timings["a"].lower <= timings["a"].median
     assert 0.002 <= timings["b"].median < timings["a"].median
     assert counts["a"] == 2 + 5  # Warm-up, then one call a sample.
+    assert counts["b"] >= 5 * 4  # A sample lasts 10 ms.
 
 
 def test_a_slow_function_gives_fewer_samples():
     calls = {
-        "slow": lambda: time.sleep(0.03) or (),
-        "fast": lambda: time.sleep(0.003) or (),
+        "slow": lambda: time.sleep(0.03),
+        "fast": lambda: time.sleep(0.003),
     }
     timings = time_in_turn(calls, 8, budget=0.1)
     assert timings["slow"].samples == 4
@@ -97,22 +98,25 @@ def test_shapes_are_those_of_one_training_step():
     shapes = pointwise_shapes(
         build_generator(**settings), build_discriminator(**settings), 2
     )
-    # The generator runs twice: three shortcuts before the up-sampling, and
-    # f, g, h, v. The discriminator runs on 2 and on 4 images.
+    # Three shortcuts before the up-sampling, and f, g, h, v.
     generator = {
-        (2, 4, 4, 16, 16): 2, (2, 8, 8, 16, 16): 2, (2, 16, 16, 16, 16): 2,
-        (2, 16, 16, 16, 2): 4, (2, 16, 16, 16, 8): 2, (2, 16, 16, 8, 16): 2,
+        (2, 4, 4, 16, 16), (2, 8, 8, 16, 16), (2, 16, 16, 16, 16),
+        (2, 16, 16, 16, 2), (2, 16, 16, 16, 8), (2, 16, 16, 8, 16),
     }  # fmt: skip
     discriminator = {
-        (16, 3, 8): 1, (16, 8, 1): 2, (16, 8, 4): 1, (16, 4, 8): 1,
-        (8, 8, 8): 1,
+        (16, 3, 8), (16, 8, 1), (16, 8, 4), (16, 4, 8), (8, 8, 8),
     }  # fmt: skip
-    expected = {Shape(*key): count for key, count in generator.items()}
-    for batch in (2, 4):
-        for (size, channels, filters), count in discriminator.items():
-            shape = Shape(batch, size, size, channels, filters)
-            expected[shape] = expected.get(shape, 0) + count
-    assert shapes == expected
+    assert shapes == {Shape(*sizes) for sizes in generator} | {
+        Shape(batch, size, size, channels, filters)
+        for size, channels, filters in discriminator
+        for batch in (2, 4)
+    }
+    fused = pointwise_shapes(
+        build_generator(**settings, fused_fgh=True),
+        build_discriminator(**settings),
+        2,
+    )
+    assert fused - shapes == {Shape(2, 16, 16, 16, 2 + 2 + 8)}
 
 
 def test_work_of_a_shape():
@@ -151,14 +155,15 @@ def test_rows_name_what_they_measured(monkeypatch):
             assert row["share_of_gemm"] == pytest.approx(flops / 1e9)
 
 
-def _rows(scale):
+def _rows(scale, mode="jit", names=("conv2d", "gemm"), device="here"):
     return [
         {
-            "shape": "s", "dtype": "float32", "mode": "jit", "pass": "both",
-            "implementation": name, "median": seconds * scale,
+            "device": device, "shape": "s", "dtype": "float32", "mode": mode,
+            "pass": "both", "implementation": name, "median": seconds * scale,
             "lower": 0.9 * seconds * scale, "upper": 1.1 * seconds * scale,
+            "verdict": "slower",
         }
-        for name, seconds in (("conv2d", 1.0), ("gemm", 0.5))
+        for name, seconds in zip(names, (1.0, 0.5), strict=True)
     ]  # fmt: skip
 
 
@@ -167,15 +172,105 @@ def test_tables_are_compared_line_by_line(tmp_path):
     tables.write_table(before, _rows(1.0))
     tables.write_table(after, _rows(0.5))
     tables.write_table(same, _rows(1.05))
-    faster = tables.compare(before, after)
+    head, *faster = tables.compare(before, after)
+    assert head == f"{after} against {before}"
     assert len(faster) == 2
     assert all(line.endswith("2.00x as fast") for line in faster)
-    assert all(line.endswith("tie") for line in tables.compare(before, same))
-    with pytest.raises(ValueError, match=r"no table .*nowhere.csv"):
-        tables.compare(before, tmp_path / "nowhere.csv")
-    after.write_text("a,b\n1,2\n")
+    ties = tables.compare(before, same)[1:]
+    assert all(line.endswith("tie") for line in ties)
+    tables.write_table(
+        same, _rows(1.0, names=("conv2d", "dense"), device="there")
+    )
+    *_, alone, devices = tables.compare(before, same)
+    assert alone.startswith("2 lines")
+    assert "here" in devices
+    assert "there" in devices
+
+
+def test_what_is_no_table_is_named(tmp_path):
+    path = tmp_path / "a.csv"
+    with pytest.raises(ValueError, match=r"no table .*a.csv"):
+        tables.read_table(path)
+    path.write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="no column .*median"):
-        tables.compare(before, after)
+        tables.read_table(path)
+    tables.write_table(path, _rows(1.0))
+    assert len(tables.read_table(path)) == 2
+    header, *_ = text = path.read_text().splitlines(keepends=True)
+    path.write_text(header)
+    assert tables.read_table(path) == []
+    path.write_text("".join(text)[:-20])
+    with pytest.raises(ValueError, match="line 3, is not whole"):
+        tables.read_table(path)
+
+
+def test_a_tally_counts_verdicts_by_dtype_mode_and_pass():
+    rows = [*_rows(1.0), *_rows(1.0), *_rows(1.0, mode="eager")]
+    rows[0]["verdict"] = "fastest"
+    lines = tally(rows)
+    assert lines[0] == "float32 jit both"
+    assert lines[1].split() == [
+        "conv2d", "fastest", "1", "tie", "0", "slower", "1",
+    ]  # fmt: skip
+    assert lines[3] == "float32 eager both"
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize("names", [("conv2d", "gemm"), ("dense", "gemm")])
+def test_every_row_is_drawn(tmp_path, monkeypatch, names):
+    rows = [*_rows(1.0, names=names), *_rows(2.0, mode="eager", names=names)]
+    panels = []
+    monkeypatch.setattr(
+        figures, "_save", lambda figure, path: panels.extend(figure.axes)
+    )
+    figures.draw_pointwise(tmp_path / "a.png", rows, "title")
+    assert [panel.get_title() for panel in panels] == [
+        "float32, jit, both",
+        "float32, eager, both",
+    ]
+    for panel in panels:
+        drawn = [bar.lines[0].get_ydata()[0] for bar in panel.containers]
+        assert drawn == [1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([], "--x is ''"),
+        (["a", "a"], "each once"),
+        (["c"], "--x has 'c': expected some of a, b"),
+    ],
+)
+def test_choices_are_some_of_the_known_each_once(values, message):
+    check_choices("--x", ["b", "a"], ("a", "b"))
+    with pytest.raises(ValueError, match=message):
+        check_choices("--x", values, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--modes=", "--modes is ''"),
+        ("--out=setup.py", "--out=setup.py does not do"),
+        ("--batch_size=0", "not a positive"),
+    ],
+)
+def test_bad_flags_get_one_clear_error(flag, message):
+    result = subprocess.run(
+        [
+            sys.executable,
+            "scripts/benchmark_pointwise.py",
+            "--gin_config=configs/synthetic.gin",
+            "--gin_bindings=BASE_CHANNELS=1",
+            flag,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode
+    assert message in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_the_command_writes_a_table_and_a_plot(tmp_path):

@@ -14,7 +14,7 @@ from sagan.benchmarks.profile import seconds_by_part
 from sagan.benchmarks.step import make_step
 from sagan.config import parse_config
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_command_compares_the_two_forms(tmp_path):
             "--batch_size=2",
             "--samples=3",
             "--compare=plain",
-            "--data_dir=nowhere",  # Synthetic images need no folder.
+            "--with_data",
             f"--out={tmp_path}",
         ],
         cwd=ROOT,
