@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "sagan"
-COMMANDS = {"sagan.train", "sagan.sample"}
+COMMANDS = {"sagan.train", "sagan.sample", "sagan.summary"}
 # What a module of a name may import of ours; the rest may import anything
 # but the commands.
 BELOW = {

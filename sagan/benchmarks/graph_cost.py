@@ -64,10 +64,9 @@ def graph_costs(function) -> list[OpCost]:
 
 
 def _costs(graph, scope):
-    needed = _needed(graph)
-    for op in graph.get_operations():
+    for op in needed_operations(graph):
         name = scope + op.name
-        if op.name not in needed or op.type in _FREE:
+        if op.type in _FREE:
             continue
         if op.type in ("While", "StatelessWhile"):
             # Its first two inputs are the counter and where it ends.
@@ -97,8 +96,8 @@ def part_of(name: str) -> str:
     return "other"
 
 
-def _needed(graph):
-    """Names of the operations that outputs and side effects depend on."""
+def needed_operations(graph) -> list:
+    """Returns what outputs and side effects depend on, in the graph's order."""
     waiting = [tensor.op for tensor in graph.outputs] + list(
         graph.control_outputs
     )
@@ -109,7 +108,14 @@ def _needed(graph):
             found.add(op.name)
             waiting += [tensor.op for tensor in op.inputs]
             waiting += op.control_inputs
-    return found
+    return [op for op in graph.get_operations() if op.name in found]
+
+
+def tensor_bytes(tensor) -> int:
+    """Returns the size of a tensor of the graph; 0 if its shape is unknown."""
+    if not tensor.shape.is_fully_defined():
+        return 0
+    return _size(tensor) * tensor.dtype.size
 
 
 def _size(tensor):
@@ -154,8 +160,4 @@ def _einsum_products(op):
 
 
 def _bytes(op):
-    return sum(
-        _size(tensor) * tensor.dtype.size
-        for tensor in (*op.inputs, *op.outputs)
-        if tensor.shape.rank is not None and tensor.shape.is_fully_defined()
-    )
+    return sum(map(tensor_bytes, (*op.inputs, *op.outputs)))

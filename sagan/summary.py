@@ -1,0 +1,51 @@
+"""Says what a config costs before it is run: work, seconds, memory, days.
+
+  python -m sagan.summary --gin_config=configs/synthetic.gin --measure
+  python -m sagan.summary --gin_config=configs/imagenet128.gin \\
+    --gflops=40000 --bandwidth=1500 --memory=80 --devices=4 --allreduce=50
+
+Without --gflops and --bandwidth the rates are measured on this machine. Give
+what convolutions reach on a device, not what its data sheet promises.
+"""
+
+from absl import app, flags
+
+from sagan.startup import short_errors, start_logging, start_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string(
+    "gin_config", [], "Config file; repeat it to override one with the next."
+)
+flags.DEFINE_multi_string(
+    "gin_bindings", [], "Setting that overrides the files."
+)
+flags.DEFINE_float("gflops", None, "GFLOP/s that a device reaches.")
+flags.DEFINE_float("bandwidth", None, "GB/s of a device's memory.")
+flags.DEFINE_float("memory", None, "GB of a device, for the largest batch.")
+flags.DEFINE_integer("devices", 1, "That share each batch.")
+flags.DEFINE_float("allreduce", None, "GB/s from a device to the next.")
+flags.DEFINE_boolean("measure", False, "Run some steps and compare.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    start_logging()
+    with short_errors():
+        from sagan.costs.options import Options
+
+        options = Options(
+            **{name: FLAGS[name].value for name in Options.names()}
+        )
+        start_tensorflow()
+        import sagan.training  # noqa: F401  What configs bind.
+        from sagan.config import parse_config
+        from sagan.costs.report import report
+
+        parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
+        for line in report(options):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
