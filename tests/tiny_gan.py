@@ -8,23 +8,30 @@ from sagan.builders import build_discriminator, build_generator
 from sagan.gan import GAN
 from sagan.optimizers import make_optimizers
 
+SETTINGS = {
+    "image_size": 32,
+    "base_channels": 2,
+    "num_classes": 3,
+    "attention_resolutions": (16,),
+    "precision": "float32",
+}
+
+
+def make_generator(**network):
+    """Returns the generator alone."""
+    return build_generator(latent_dim=8, **SETTINGS | network)
+
 
 def make_gan(
     seed=0, ema_decay=0.9999, ema_start=0, jit_compile=False, **network
 ):
     """Returns a GAN for 32x32 images; always with the same weights."""
     keras.utils.set_random_seed(7)
-    settings = {
-        "image_size": 32,
-        "base_channels": 2,
-        "num_classes": 3,
-        "attention_resolutions": (16,),
-        "precision": "float32",
-    } | network
+    settings = SETTINGS | network
     return GAN(
-        build_generator(latent_dim=8, **settings),
+        make_generator(**network),
         build_discriminator(**settings),
-        build_generator(latent_dim=8, **settings),
+        make_generator(**network),
         *make_optimizers(settings["precision"] == "mixed_float16"),
         seed=seed,
         ema_decay=ema_decay,

@@ -1,5 +1,8 @@
 """Every implementation is the same function of the same weights."""
 
+import collections
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -11,22 +14,6 @@ from sagan.layers.pointwise import CONTROLS, IMPLEMENTATIONS, Pointwise
 each_implementation = pytest.mark.parametrize(
     "implementation", sorted(IMPLEMENTATIONS)
 )
-
-
-@each_implementation
-def test_one_unknown_size_serves_all_batches(implementation):
-    apply = tf.function(
-        IMPLEMENTATIONS[implementation],
-        input_signature=[
-            tf.TensorSpec([None, None, None, 2]),
-            tf.TensorSpec([1, 1, 2, 3]),
-        ],
-    )
-    kernel = tf.reshape(tf.range(6.0), [1, 1, 2, 3])
-    for shape in ((1, 1, 1, 2), (3, 2, 5, 2), (2, 7, 1, 2)):
-        outputs = apply(tf.ones(shape), kernel)
-        expected = np.broadcast_to([3.0, 5.0, 7.0], (*shape[:3], 3))
-        np.testing.assert_array_equal(outputs, expected)
 
 
 @each_implementation
@@ -193,21 +180,28 @@ WORK = {
 }  # fmt: skip
 
 
-def lowered(implementation):
-    """The operations an implementation becomes, with known shapes."""
-
-    @tf.function
+def _both(implementation):
     def both(inputs, kernel, direction):
         with tf.GradientTape() as tape:
             tape.watch((inputs, kernel))
             outputs = IMPLEMENTATIONS[implementation](inputs, kernel)
-        return tape.gradient(outputs, (inputs, kernel), direction)
+        gradients = tape.gradient(outputs, (inputs, kernel), direction)
+        return outputs, *gradients
 
-    graph = both.get_concrete_function(
-        tf.TensorSpec([4, 16, 16, 64]),
-        tf.TensorSpec([1, 1, 64, 8]),
-        tf.TensorSpec([4, 16, 16, 8]),
-    ).graph
+    return both
+
+
+def lowered(implementation):
+    """The operations an implementation becomes, with known shapes."""
+    graph = (
+        tf.function(_both(implementation))
+        .get_concrete_function(
+            tf.TensorSpec([4, 16, 16, 64]),
+            tf.TensorSpec([1, 1, 64, 8]),
+            tf.TensorSpec([4, 16, 16, 8]),
+        )
+        .graph
+    )
     return [op.type for op in graph.get_operations() if op.type in WORK]
 
 
@@ -226,3 +220,43 @@ def lowered(implementation):
 )
 def test_what_each_becomes_is_as_the_docs_say(implementation, operations):
     assert lowered(implementation) == operations
+
+
+def test_keras_conv2d_is_the_same_operation():
+    layer = keras.layers.Conv2D(8, 1)
+    layer.build((4, 16, 16, 64))
+    graph = (
+        tf.function(layer)
+        .get_concrete_function(tf.TensorSpec([4, 16, 16, 64]))
+        .graph
+    )
+    work = [op.type for op in graph.get_operations() if op.type in WORK]
+    assert work == ["Conv2D"]
+
+
+@pytest.mark.parametrize(
+    ("implementation", "instructions"),
+    [
+        ("conv2d", {"dot": 2, "convolution": 1}),
+        ("dense", {"dot": 3}),
+        ("matmul", {"dot": 3, "reduce": 1}),
+        ("gemm", {"dot": 3}),
+        ("einsum", {"dot": 3}),
+        ("einsum_ellipsis", {"dot": 2, "multiply": 1, "reduce": 1}),
+        ("tensordot", {"dot": 3}),
+        ("batched_einsum", {"dot": 3}),
+    ],
+)
+def test_what_xla_makes_of_each_is_as_the_docs_say(
+    implementation, instructions
+):
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("XLA makes other instructions for a GPU")
+    compiled = tf.function(_both(implementation), jit_compile=True)
+    text = compiled.experimental_get_compiler_ir(
+        tf.zeros([4, 16, 16, 64]), tf.zeros([1, 1, 64, 8]),
+        tf.zeros([4, 16, 16, 8]),
+    )(stage="optimized_hlo")  # fmt: skip
+    found = collections.Counter(re.findall(r" (\w+)\(", text))
+    work = ("dot", "convolution", "multiply", "reduce")
+    assert {name: found[name] for name in work if found[name]} == instructions
