@@ -5,11 +5,16 @@ import keras
 from sagan.builders import build_discriminator, build_generator
 from sagan.data import ImageDataset
 from sagan.gan import GAN
+from sagan.gradients import check_divides
 from sagan.optimizers import make_optimizers
 
 
 def make_gan(
-    seed: int, ema_decay: float, ema_start: int, jit_compile: bool
+    seed: int,
+    ema_decay: float,
+    ema_start: int,
+    jit_compile: bool,
+    accumulation: int,
 ) -> GAN:
     """Makes the `GAN` that the config describes; arguments as of `train`."""
     keras.utils.set_random_seed(seed)
@@ -25,6 +30,7 @@ def make_gan(
         ema_decay=ema_decay,
         ema_start=ema_start,
         jit_compile=jit_compile,
+        accumulation=accumulation,
     )
 
 
@@ -32,8 +38,10 @@ def check_fit(dataset: ImageDataset, gan: GAN) -> None:
     """Checks that data, generator and discriminator agree.
 
     Raises:
-        ValueError: If they differ in size, channels, classes or precision.
+        ValueError: If they differ in size, channels, classes or precision, or
+            the batch cannot be cut into the micro-batches of an update.
     """
+    check_divides(gan.accumulation, dataset.batch_size)
     data = (dataset.image_size, dataset.channels, dataset.num_classes)
     for network, shape in (
         (gan.generator, gan.generator.image_shape),

@@ -27,6 +27,7 @@ def build_generator(
     query_block: int | None = None,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
+    recompute: bool = False,
     batch_norm_decay: float = 0.999,
     final_batch_norm_decay: float = 0.9999,
     precision: str = "float32",
@@ -55,6 +56,7 @@ def build_generator(
         "build_generator",
         spectral_norm=spectral_norm,
         fused_resampling=fused_resampling,
+        recompute=recompute,
         fused_fgh=fused_fgh,
     )
     with _dtype_policy(precision):
@@ -71,6 +73,7 @@ def build_generator(
             query_block=query_block,
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
+            recompute=recompute,
             batch_norm_decay=batch_norm_decay,
             final_batch_norm_decay=final_batch_norm_decay,
         )
@@ -91,6 +94,7 @@ def build_discriminator(
     query_block: int | None = None,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
+    recompute: bool = False,
     precision: str = "float32",
 ) -> Discriminator:
     """Makes a `Discriminator` with its variables.
@@ -116,6 +120,7 @@ def build_discriminator(
         "build_discriminator",
         spectral_norm=spectral_norm,
         fused_resampling=fused_resampling,
+        recompute=recompute,
         fused_fgh=fused_fgh,
     )
     with _dtype_policy(precision):
@@ -131,6 +136,7 @@ def build_discriminator(
             query_block=query_block,
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
+            recompute=recompute,
         )
     images = tf.zeros([1, *discriminator.image_shape])
     discriminator(images, tf.zeros([1], tf.int32))

@@ -5,8 +5,8 @@ import inspect
 import gin
 from gin import config_parser
 
-# What may differ when a run goes on: its length, and how it is watched, kept
-# and stored. Everything else is the experiment itself.
+# What may differ when a run goes on: its length, how it is watched, kept and
+# stored, and what is held in memory. Everything else is the experiment itself.
 RESUMABLE = frozenset(
     f"train.{name}"
     for name in (
@@ -19,7 +19,7 @@ RESUMABLE = frozenset(
         "keep_every",
         "steps_per_call",
     )
-)
+) | {"build_generator.recompute", "build_discriminator.recompute"}
 
 
 def flatten(config: str) -> dict[str, object]:

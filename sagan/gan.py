@@ -1,13 +1,16 @@
 """The adversarial game: both networks, both optimisers, one training step."""
 
-import keras
 import tensorflow as tf
 
+from sagan.gradients import accumulate, dense_gradients, global_norm
+from sagan.latents import draw_latents, fold_in
 from sagan.layers.spectral_norm import spectral_layers
 from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
 
-# Named, since the default differs between devices.
-_ALG = "philox"
+# Scalars of a discriminator update that are means over its images.
+_D_MEANS = (
+    "d_loss", "real_logits", "fake_logits", "real_accuracy", "fake_accuracy",
+)  # fmt: skip
 
 
 class GAN:
@@ -34,6 +37,9 @@ class GAN:
         ema_decay: Of the moving average, in `[0, 1)`.
         ema_start: Step until which the average just follows the generator.
         jit_compile: Whether XLA compiles the updates.
+        accumulation: Micro-batches of an update, see `accumulate`. It changes
+            only the batch norm of generator updates: images to discriminate
+            are made in one go, which bounds what it saves.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; the moving
     average is that of BigGAN-PyTorch's SAGAN recipe, not of the paper.
@@ -50,6 +56,7 @@ class GAN:
         ema_decay=0.9999,
         ema_start=0,
         jit_compile=False,
+        accumulation=1,
     ):
         self.generator = generator
         self.discriminator = discriminator
@@ -59,6 +66,7 @@ class GAN:
         self.seed = seed
         self.ema_decay = ema_decay
         self.ema_start = ema_start
+        self.accumulation = accumulation
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # Restoring a checkpoint fills only variables that exist.
         g_optimizer.build(generator.trainable_variables)
@@ -134,6 +142,21 @@ class GAN:
             Dict of scalars, float32.
         """
         fakes = self.generator(latents, fake_labels, training=True)
+        gradients, scalars = accumulate(
+            self._discriminator_gradients,
+            self.discriminator,
+            (images, labels, fakes, fake_labels),
+            self.accumulation,
+            _D_MEANS,
+        )
+        scalars["real_std"] = _batch_std(images)
+        scalars["fake_std"] = _batch_std(fakes)
+        scalars["d_gradient_norm"] = global_norm(gradients, self.d_optimizer)
+        variables = self.discriminator.trainable_variables
+        self.d_optimizer.apply(gradients, variables)
+        return scalars
+
+    def _discriminator_gradients(self, images, labels, fakes, fake_labels):
         with tf.GradientTape() as tape:
             logits = self.discriminator(
                 tf.concat([images, fakes], 0),
@@ -144,19 +167,13 @@ class GAN:
             loss = hinge_discriminator_loss(real_logits, fake_logits)
             scaled_loss = self.d_optimizer.scale_loss(loss)
         variables = self.discriminator.trainable_variables
-        gradients = _dense_gradients(tape, scaled_loss, variables)
-        scalars = {
+        return dense_gradients(tape, scaled_loss, variables), {
             "d_loss": loss,
             "real_logits": tf.reduce_mean(real_logits),
             "fake_logits": tf.reduce_mean(fake_logits),
             "real_accuracy": _mean(real_logits > 0),
             "fake_accuracy": _mean(fake_logits < 0),
-            "real_std": _batch_std(images),
-            "fake_std": _batch_std(fakes),
-            "d_gradient_norm": _norm(gradients, self.d_optimizer),
         }
-        self.d_optimizer.apply(gradients, variables)
-        return scalars
 
     def update_generator(self, latents, labels):
         """Updates the generator on one batch of fake images.
@@ -168,19 +185,25 @@ class GAN:
         Returns:
             Dict of scalars, float32.
         """
+        gradients, scalars = accumulate(
+            self._generator_gradients,
+            self.generator,
+            (latents, labels),
+            self.accumulation,
+            ("g_loss",),
+        )
+        scalars["g_gradient_norm"] = global_norm(gradients, self.g_optimizer)
+        self.g_optimizer.apply(gradients, self.generator.trainable_variables)
+        return scalars
+
+    def _generator_gradients(self, latents, labels):
         with tf.GradientTape() as tape:
             fakes = self.generator(latents, labels, training=True)
             logits = self.discriminator(fakes, labels, training=False)
             loss = hinge_generator_loss(logits)
             scaled_loss = self.g_optimizer.scale_loss(loss)
         variables = self.generator.trainable_variables
-        gradients = _dense_gradients(tape, scaled_loss, variables)
-        scalars = {
-            "g_loss": loss,
-            "g_gradient_norm": _norm(gradients, self.g_optimizer),
-        }
-        self.g_optimizer.apply(gradients, variables)
-        return scalars
+        return dense_gradients(tape, scaled_loss, variables), {"g_loss": loss}
 
     def update_ema(self):
         """Moves the average of the generator by one step.
@@ -213,26 +236,11 @@ class GAN:
         }
 
     def draw_latents(self, batch_size, seed):
-        """Returns latents `[batch, latent_dim]` and labels `[batch]`.
-
-        Latents are standard normal, float32; labels uniform, int32.
-        """
-        latents = tf.random.stateless_normal(
-            [batch_size, self.generator.latent_dim], fold_in(seed, 0), alg=_ALG
+        """Returns latents and labels for the generator, see `draw_latents`."""
+        network = self.generator
+        return draw_latents(
+            batch_size, network.latent_dim, network.num_classes, seed
         )
-        labels = tf.random.stateless_uniform(
-            [batch_size],
-            fold_in(seed, 1),
-            maxval=max(1, self.generator.num_classes),
-            dtype=tf.int32,
-            alg=_ALG,
-        )
-        return latents, labels
-
-
-def fold_in(seed, number):
-    """Returns the seed `[2]` of the numbered stream under `seed`."""
-    return tf.random.experimental.stateless_fold_in(seed, number, alg=_ALG)
 
 
 def _mean(condition):
@@ -242,23 +250,3 @@ def _mean(condition):
 def _batch_std(images):
     """Mean over pixels of the standard deviation over the batch."""
     return tf.reduce_mean(tf.math.reduce_std(images, axis=0))
-
-
-def _dense_gradients(tape, loss, variables):
-    """Gradients as tensors.
-
-    That of a class table has a slice for each image. Adam would square the
-    slices of one class before it adds them up.
-    """
-    return [
-        tf.convert_to_tensor(gradient)
-        for gradient in tape.gradient(loss, variables)
-    ]
-
-
-def _norm(gradients, optimizer):
-    """Global norm of gradients, without the loss scale they carry."""
-    norm = tf.linalg.global_norm(gradients)
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        norm /= tf.cast(optimizer.dynamic_scale, tf.float32)
-    return norm

@@ -8,6 +8,7 @@ from sagan.layers.blocks import DiscriminatorBlock, GeneratorBlock
 from sagan.layers.conv import Conv3x3
 from sagan.layers.linear import ClassEmbedding, Dense
 from sagan.layers.norm import BatchNorm
+from sagan.layers.recompute import call, call_recomputed
 
 # Widths in units of `base_channels`. Generator: of the 4x4 layer, then of each
 # block. Discriminator: of each block. 128 and 32 are the released SAGAN and
@@ -51,6 +52,8 @@ class Generator(keras.Model):
             for what fits the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether up-sampling is merged into convolutions.
+        recompute: Whether the backward pass makes the activations inside
+            blocks again: less memory, the same gradients.
         batch_norm_decay: Of the moving moments in the blocks.
         final_batch_norm_decay: Of those before the last convolution.
 
@@ -76,6 +79,7 @@ class Generator(keras.Model):
         query_block=None,
         spectral_norm=True,
         fused_resampling=True,
+        recompute=False,
         batch_norm_decay=0.999,
         final_batch_norm_decay=0.9999,
     ):
@@ -83,6 +87,7 @@ class Generator(keras.Model):
         self.image_shape = (image_size, image_size, channels)
         self.latent_dim = latent_dim
         self.num_classes = num_classes
+        self.call_stage = call_recomputed if recompute else call
         first, *widths = (
             base_channels * width for width in GENERATOR_WIDTHS[image_size]
         )
@@ -119,8 +124,10 @@ class Generator(keras.Model):
         for block, attention in zip(
             self.blocks, self.attentions[1:], strict=True
         ):
-            features = block(features, labels, training=training)
-            features = attention(features, training=training)
+            features = self.call_stage(
+                block, features, labels, training=training
+            )
+            features = self.call_stage(attention, features, training=training)
         features = tf.nn.relu(self.norm(features, training=training))
         features = self.conv(features, training=training)
         return tf.tanh(tf.cast(features, tf.float32))
@@ -148,6 +155,7 @@ class Discriminator(keras.Model):
             for what fits the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether pooling is merged into convolutions.
+        recompute: As the generator's.
 
     Input shape: images `[batch, image_size, image_size, channels]`, float in
         [-1, 1]; labels `[batch]`, integer, unused when unconditional.
@@ -169,10 +177,12 @@ class Discriminator(keras.Model):
         query_block=None,
         spectral_norm=True,
         fused_resampling=True,
+        recompute=False,
     ):
         super().__init__(name="discriminator")
         self.image_shape = (image_size, image_size, channels)
         self.num_classes = num_classes
+        self.call_stage = call_recomputed if recompute else call
         widths = [
             base_channels * width for width in DISCRIMINATOR_WIDTHS[image_size]
         ]
@@ -212,8 +222,8 @@ class Discriminator(keras.Model):
     def call(self, images, labels=None, training=False):
         features = images
         for block, attention in zip(self.blocks, self.attentions, strict=True):
-            features = block(features, training=training)
-            features = attention(features, training=training)
+            features = self.call_stage(block, features, training=training)
+            features = self.call_stage(attention, features, training=training)
         features = tf.cast(tf.nn.relu(features), tf.float32)
         features = tf.reduce_sum(features, axis=[1, 2])  # [batch, channels]
         logits = self.dense(features, training=training)  # [batch, 1]

@@ -36,6 +36,7 @@ def train(
     ema_decay: float = 0.9999,
     ema_start: int = 2000,
     jit_compile: bool = False,
+    accumulation: int = 1,
     deterministic: bool = False,
     tensor_float_32: bool = False,
     log_every: int = 50,
@@ -60,6 +61,9 @@ def train(
         ema_decay: Of the moving average of the generator's weights.
         ema_start: Step until which the average follows the weights.
         jit_compile: Whether XLA compiles the updates.
+        accumulation: Micro-batches that an update takes one after another, to
+            hold fewer activations: a divisor of the batch. Exact but for the
+            batch norm of generator updates, which is of each micro-batch.
         deterministic: Whether all operations are deterministic, so that a
             resumed run equals an undisturbed one to the bit on a GPU too.
         tensor_float_32: Whether a GPU may round the factors of float32
@@ -84,6 +88,7 @@ def train(
         1,
         num_steps=num_steps,
         d_steps=d_steps,
+        accumulation=accumulation,
         log_every=log_every,
         sample_every=sample_every,
         num_samples=num_samples,
@@ -113,7 +118,7 @@ def train(
     tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    gan = make_gan(seed, ema_decay, ema_start, jit_compile)
+    gan = make_gan(seed, ema_decay, ema_start, jit_compile, accumulation)
     dataset = make_dataset(data_dir=data_dir, download=download)
     check_fit(dataset, gan)
     with hold(workdir):

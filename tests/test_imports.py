@@ -14,7 +14,9 @@ BELOW = {
     "losses": set(),
     "networks": {"layers"},
     "builders": {"networks", "settings"},
-    "gan": {"layers", "losses"},
+    "gradients": {"layers"},
+    "latents": set(),
+    "gan": {"gradients", "latents", "layers", "losses"},
     "optimizers": {"settings"},
     "data": {"data", "settings"},
     "checkpoints": set(),
@@ -27,7 +29,7 @@ BELOW = {
     "settings": set(),
     "workdir": set(),
 }
-NO_GIN = {"layers", "losses", "gan", "networks"}
+NO_GIN = {"layers", "losses", "gradients", "latents", "gan", "networks"}
 
 
 def imported(path):

@@ -49,13 +49,20 @@ def _project_root(monkeypatch):
     monkeypatch.chdir(__file__.rpartition("/tests/")[0])
 
 
-@pytest.mark.parametrize("d_steps", [1, 2])
-def test_resumed_run_equals_the_undisturbed_one_to_the_bit(tmp_path, d_steps):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("train.d_steps = 1",),
+        ("train.d_steps = 2",),
+        ("train.accumulation = 2", "build_discriminator.recompute = True"),
+    ],
+    ids=str,
+)
+def test_resumed_run_equals_the_undisturbed_one_to_the_bit(tmp_path, settings):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    setting = f"train.d_steps = {d_steps}"
-    run(whole, "NUM_STEPS = 4", setting)
-    run(parts, "NUM_STEPS = 2", setting)
-    run(parts, "NUM_STEPS = 4", setting)
+    run(whole, "NUM_STEPS = 4", *settings)
+    run(parts, "NUM_STEPS = 2", *settings)
+    run(parts, "NUM_STEPS = 4", *settings)
     expected = tensors(whole)
     np.testing.assert_equal(tensors(parts), expected)
     assert len(expected) > 100
@@ -169,8 +176,16 @@ def test_refuses_to_go_on_with_other_hyperparameters(tmp_path):
         run(tmp_path, "NUM_STEPS = 4", "BATCH_SIZE = 8")
     with pytest.raises(ValueError, match=r"g_learning_rate: .* -> 0.1"):
         run(tmp_path, "make_optimizers.g_learning_rate = 0.1")
+    with pytest.raises(ValueError, match=r"train.accumulation: 1 -> 2"):
+        run(tmp_path, "NUM_STEPS = 4", "train.accumulation = 2")
     np.testing.assert_equal(tensors(tmp_path), before)
-    run(tmp_path, "NUM_STEPS = 3", "train.log_every = 7", "train.keep_last = 1")
+    run(
+        tmp_path,
+        "NUM_STEPS = 3",
+        "train.log_every = 7",
+        "train.keep_last = 1",
+        "build_generator.recompute = True",
+    )
     assert checkpoint_steps(tmp_path / "checkpoints") == [3]
 
 
@@ -218,6 +233,8 @@ def test_values_that_are_not_finite_stop_the_run(tmp_path):
     [
         ("NUM_STEPS = 0", r"train.num_steps is 0"),
         ("train.d_steps = 1.5", r"train.d_steps is 1.5"),
+        ("train.accumulation = 3", r"accumulation is 3.*batch of 4"),
+        ("train.accumulation = 0", r"train.accumulation is 0"),
         ("POINTWISE = 'conv'", r"'conv'.*conv2d"),
         ("PRECISION = 'fp16'", r"'fp16'.*mixed_float16"),
         ("IMAGE_SIZE = 48", r"48.*32, 64, 128, 256"),

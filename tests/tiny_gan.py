@@ -23,7 +23,12 @@ def make_generator(**network):
 
 
 def make_gan(
-    seed=0, ema_decay=0.9999, ema_start=0, jit_compile=False, **network
+    seed=0,
+    ema_decay=0.9999,
+    ema_start=0,
+    jit_compile=False,
+    accumulation=1,
+    **network,
 ):
     """Returns a GAN for 32x32 images; always with the same weights."""
     keras.utils.set_random_seed(7)
@@ -37,6 +42,7 @@ def make_gan(
         ema_decay=ema_decay,
         ema_start=ema_start,
         jit_compile=jit_compile,
+        accumulation=accumulation,
     )
 
 

@@ -13,6 +13,7 @@ _STEP = (
     "ema_decay",
     "ema_start",
     "jit_compile",
+    "accumulation",
     "tensor_float_32",
 )
 

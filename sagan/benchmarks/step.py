@@ -62,7 +62,7 @@ def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
     )
     gan = make_gan(
         *(settings[name] for name in ("seed", "ema_decay", "ema_start",
-                                      "jit_compile"))
+                                      "jit_compile", "accumulation"))
     )  # fmt: skip
     d_steps = settings["d_steps"]
     images, labels = constant_batch(gan, d_steps, batch_size)

@@ -46,7 +46,13 @@ def report(options: Options) -> Iterator[str]:
         ]
         yield from text.layer_table(name, *forms)
         yield ""
-    gan = make_gan(0, ema_decay=0.9999, ema_start=0, jit_compile=False)
+    gan = make_gan(
+        seed=0,
+        ema_decay=0.9999,
+        ema_start=0,
+        jit_compile=False,
+        accumulation=1,
+    )
     functions = trace_step(gan, batch_size)
     peaks = {
         batch_size: step_peak(functions),
