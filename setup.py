@@ -31,7 +31,12 @@ setup(
     extras_require={
         # The NVIDIA libraries for training on a GPU.
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "dev": ["pytest>=8.0", "ruff>=0.6", "scipy>=1.11"],
+        "dev": [
+            "pytest>=8.0",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+            "scipy>=1.11",
+        ],
         # Confidence intervals of python -m experiments.report.
         "experiments": ["scipy>=1.11"],
     },

@@ -48,7 +48,7 @@ class RunLog:
         )
         self.images_per_step = images_per_step
         self.num_steps = num_steps
-        self.first = None  # Time and number of the first step.
+        self.first = None  # When the first call ended, and at which step.
         self.last_step = step
 
     def __enter__(self):
@@ -65,10 +65,15 @@ class RunLog:
         self.file.close()
         self.board.close()
 
-    def advance(self, **values: float) -> None:
-        """Moves the progress bar one step on and shows `values` beside it."""
-        self.last_step += 1
-        # What is left is reckoned without the first step, which compiles.
+    def advance(self, steps: int, **values: float) -> None:
+        """Moves the progress bar on and shows `values` beside it.
+
+        Args:
+            steps: That one call has made.
+            **values: Of the last of them.
+        """
+        self.last_step += steps
+        # What is left is reckoned without the first call, which compiles.
         self.first = self.first or (time.perf_counter(), self.last_step)
         if self.bar.disable:
             return
@@ -78,7 +83,7 @@ class RunLog:
             {name: f"{value:.3g}" for name, value in values.items()},
             refresh=False,
         )
-        self.bar.update()
+        self.bar.update(steps)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes scalars, and a line on the terminal where there is no bar."""

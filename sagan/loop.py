@@ -44,8 +44,9 @@ def run_steps(
         columns = [scalars[name].numpy() for name in names]
         for step, *row in zip(steps, *columns, strict=True):
             values = dict(zip(names, map(float, row), strict=True))
-            log.advance(d_loss=values["d_loss"], g_loss=values["g_loss"])
             health.check_finite(step, values, checkpoints.newest)
+        losses = {name: values[name] for name in ("d_loss", "g_loss")}
+        log.advance(len(steps), **losses)
 
     timer = StepTimer()
     unread = None

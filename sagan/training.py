@@ -49,7 +49,7 @@ def train(
 ) -> None:
     """Trains a GAN in `workdir`, going on from its newest checkpoint.
 
-    SIGTERM and Ctrl-C finish the step, save and return.
+    SIGTERM and Ctrl-C finish the call under way, save and return.
 
     Args:
         workdir: Folder of the run; made if absent.
@@ -76,7 +76,7 @@ def train(
         keep_every: Checkpoints at multiples of this step stay too; 0 for none.
         steps_per_call: Steps run in one call of the compiled function, so that
             a fast device does not wait for Python; the other periods must be
-            multiples of it. The memory of a step does not change.
+            multiples of it. Each has a batch of its own in memory.
 
     Raises:
         ValueError: If a setting is out of range, settings do not fit together,

@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 source scripts/setup.sh dev
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --check --quiet .
-exec .venv/bin/python -m pytest -q "$@"
+# Two workers: most tests trace graphs, which takes one core.
+exec .venv/bin/python -m pytest -q -n 2 --dist loadfile "$@"

@@ -56,6 +56,9 @@ def _draw_panel(axis, rows, shapes, names, unit):
         )
     axis.axhline(1.0, color="grey", linewidth=0.5)
     axis.set_yscale("log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(axis="y", which="both", labelsize=6)
 
 
 def draw_step(path, timings, seconds, title: str) -> None:

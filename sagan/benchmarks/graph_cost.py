@@ -57,8 +57,8 @@ class OpCost:
 def graph_costs(function) -> list[OpCost]:
     """Returns the costs of a concrete function, in its graph's order.
 
-    All shapes must be known, and how often loops run. Functions that it calls
-    are not looked into.
+    All shapes must be known, and how often loops run. Of two branches the one
+    with more bytes counts. Functions that it calls are not looked into.
     """
     return list(_costs(function.graph, ""))
 
@@ -75,6 +75,13 @@ def _costs(graph, scope):
                 raise ValueError(f"The loop {name} has no known length.")
             body = graph._get_function(op.get_attr("body").name).graph
             yield from int(times) * list(_costs(body, f"{name}/"))
+        elif op.type in ("If", "StatelessIf"):
+            branches = (
+                graph._get_function(op.get_attr(branch).name).graph
+                for branch in ("then_branch", "else_branch")
+            )
+            costs = [list(_costs(branch, f"{name}/")) for branch in branches]
+            yield from max(costs, key=lambda c: sum(cost.bytes for cost in c))
         else:
             yield OpCost(name, op.type, part_of(name), _flops(op), _bytes(op))
 
@@ -160,4 +167,6 @@ def _einsum_products(op):
 
 
 def _bytes(op):
+    if op.type in ("StridedSlice", "Slice", "GatherV2", "ResourceGather"):
+        return 2 * sum(map(tensor_bytes, op.outputs))  # Of what they take.
     return sum(map(tensor_bytes, (*op.inputs, *op.outputs)))

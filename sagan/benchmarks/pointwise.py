@@ -95,9 +95,11 @@ def _make_call(name, shape, dtype, mode, backward):
         return outputs, *tape.gradient(outputs, (inputs, kernel), direction)
 
     function = both if backward else forward
+    operands = _operands(shape, dtype)
     if mode != "eager":
-        function = tf.function(function, jit_compile=mode == "jit")
-    return functools.partial(function, *_operands(shape, dtype))
+        traced = tf.function(function, jit_compile=mode == "jit")
+        function = traced.get_concrete_function(*operands)
+    return functools.partial(function, *operands)
 
 
 @functools.lru_cache(maxsize=1)  # The same ones for all candidates.

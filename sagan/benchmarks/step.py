@@ -22,7 +22,8 @@ class Step:
     Attributes:
         gan: With the networks and optimisers of the config.
         calls: "D update", "G update" and "step", by name, on a constant batch.
-        costs: Operations of one D update and one G update, by name.
+        costs: Operations of a "D update", a "G update" and a "moving
+            average", by name.
         d_steps: Discriminator updates a step.
         batch_size: Images an update.
         trace_seconds: To make the graphs of the two updates.
@@ -39,8 +40,12 @@ class Step:
 
     @property
     def step_costs(self) -> list[OpCost]:
-        """Operations of a step: `d_steps` D updates and one G update."""
-        return self.d_steps * self.costs["D update"] + self.costs["G update"]
+        """Operations of a step, of which `d_steps` updates of D."""
+        return (
+            self.d_steps * self.costs["D update"]
+            + self.costs["G update"]
+            + self.costs["moving average"]
+        )
 
 
 def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
@@ -61,9 +66,12 @@ def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
         settings["tensor_float_32"]
     )
     gan = make_gan(
-        *(settings[name] for name in ("seed", "ema_decay", "ema_start",
-                                      "jit_compile", "accumulation"))
-    )  # fmt: skip
+        settings["seed"],
+        settings["ema_decay"],
+        settings["ema_start"],
+        settings["jit_compile"],
+        settings["accumulation"],
+    )
     d_steps = settings["d_steps"]
     images, labels = constant_batch(gan, d_steps, batch_size)
     latents, fake_labels = gan.draw_latents(batch_size, [0, 0])
@@ -74,7 +82,10 @@ def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
         "G update": gan.g_update.get_concrete_function(latents, fake_labels),
     }
     trace_seconds = time.perf_counter() - started
-    step = functools.partial(gan.train_step, images, labels)
+    average = tf.function(gan.update_ema).get_concrete_function()
+    costs = {name: graph_costs(update) for name, update in updates.items()}
+    costs["moving average"] = graph_costs(average)
+    step = functools.partial(gan.train_steps, [(images, labels)])
     step()
     wait()
     first_step_seconds = time.perf_counter() - started
@@ -85,7 +96,7 @@ def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
             "G update": functools.partial(gan.g_update, latents, fake_labels),
             "step": step,
         },
-        {name: graph_costs(update) for name, update in updates.items()},
+        costs,
         d_steps,
         batch_size,
         trace_seconds,

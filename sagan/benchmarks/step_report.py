@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 
 import gin
-import keras
 from absl import logging
 
 from sagan.benchmarks.ceilings import Ceilings, measure_ceilings
@@ -84,22 +83,17 @@ def measure(
     }
     first = next(iter(steps))
     if data:
-        train_step = steps[first].gan.train_step
-        calls[first, "step with data"] = lambda: train_step(*next(batches))
+        train_steps = steps[first].gan.train_steps
+        calls[first, "step with data"] = lambda: train_steps([next(batches)])
     whole = {form: step.calls["step"] for form, step in steps.items()}
     return Report(
         steps,
         time_in_turn(calls, samples),
         {form: seconds_by_part(call) for form, call in whole.items()},
         {form: peak_growth(call) for form, call in whole.items()},
-        measure_ceilings(_compute_dtype(steps[first])),
+        measure_ceilings(steps[first].gan.generator.compute_dtype),
         describe_machine(),
     )
-
-
-def _compute_dtype(step):
-    policy = step.gan.generator.dtype_policy
-    return keras.DTypePolicy(policy.name).compute_dtype
 
 
 def rows(report: Report) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ from sagan.benchmarks.graph_cost import needed_operations, tensor_bytes
 
 # Their output is their input, or a variable, under another name.
 _VIEWS = {
-    "Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient",
+    "Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "StopGradient",
     "PreventGradient",
 }  # fmt: skip
 _NOT_HELD = {"Const", "ReadVariableOp"}
@@ -85,10 +85,11 @@ def peak_bytes(function) -> int:
         for tensor in op.inputs:
             if tensor.name in source:
                 last_use[source[tensor.name].name] = i
-        for tensor in op.outputs:
+        for position, tensor in enumerate(op.outputs):
             if op.type in _VIEWS:
-                if op.inputs[0].name in source:
-                    source[tensor.name] = source[op.inputs[0].name]
+                viewed = op.inputs[position].name
+                if viewed in source:
+                    source[tensor.name] = source[viewed]
             elif op.type not in _NOT_HELD and tensor.dtype != tf.resource:
                 source[tensor.name] = tensor
                 last_use[tensor.name] = i

@@ -22,10 +22,11 @@ from sagan.machine import describe_machine
 
 ASSUMPTIONS = """
 Assumed: an operation computes or moves data, whichever is slower, and they run
-one after another; XLA fuses none; images are there when needed. Left out:
-samples and checkpoints, and memory that kernels use inside. This code trains on
-one device. More are taken to share each batch and, after each update's
-gradients, to add them up in a ring, which overlaps with nothing."""
+one after another; XLA fuses none; batches are not cut into micro-batches;
+images are there when needed. Left out: samples and checkpoints, and memory that
+kernels use inside. This code trains on one device. More are taken to share each
+batch and, after each update's gradients, to add them up in a ring, which
+overlaps with nothing."""
 
 
 def report(options: Options) -> Iterator[str]:

@@ -9,39 +9,38 @@ _LAYER_LINE = "{:26}{:>12}{:>13}{:>11}{:>11}{:>7}"
 
 
 def layer_table(
-    title: str, plain: list[LayerCost], rewritten: list[LayerCost]
+    title: str, plain: list[LayerCost], merged: list[LayerCost]
 ) -> list[str]:
     """Returns the lines of one network's table.
 
     Args:
         title: Of the network.
         plain: Its layers with `fused_resampling` False,
-        rewritten: and True, which activations are of.
+        merged: and True, which activations are of.
     """
     others = {row.name: row for row in plain}
     lines = [
         f"{'million multiply-adds':>73}{'MB':>7}",
         _LAYER_LINE.format(
             f"{title}, one image",
-            *("output", "parameters", "plain", "rewritten", "made"),
+            *("output", "parameters", "plain", "merged", "made"),
         ),
     ]
     lines += [
-        _line(row.name, row.shape, [others[row.name]], [row])
-        for row in rewritten
+        _line(row.name, row.shape, [others[row.name]], [row]) for row in merged
     ]
     pointwise = [
-        [row for row in rows if row.is_pointwise] for rows in (plain, rewritten)
+        [row for row in rows if row.is_pointwise] for rows in (plain, merged)
     ]
-    lines.append(_line("total", (), plain, rewritten))
+    lines.append(_line("total", (), plain, merged))
     lines.append(
         _LAYER_LINE.format(
             "held by 1x1 convolutions",
             "",
-            _share(pointwise[1], rewritten, "parameters"),
+            _share(pointwise[1], merged, "parameters"),
             _share(pointwise[0], plain, "multiply_adds"),
-            _share(pointwise[1], rewritten, "multiply_adds"),
-            _share(pointwise[1], rewritten, "activation_bytes"),
+            _share(pointwise[1], merged, "multiply_adds"),
+            _share(pointwise[1], merged, "activation_bytes"),
         )
     )
     return lines
@@ -126,22 +125,23 @@ def run_lines(plan: Plan) -> list[str]:
             f"  All-reduce: {plan.communicating:,.4f} s a step at "
             f"{plan.allreduce / 1e9:g} GB/s"
         )
+    images = plan.run.d_steps * plan.run.batch_size
     return [
         *lines,
         f"  Predicted: {plan.step:,.4f} s a step, "
-        f"{plan.run.batch_size / plan.step:,.1f} images/s",
+        f"{images / plan.step:,.1f} real images/s",
         f"  {plan.days:,.2f} days, {plan.device_hours:,.1f} device-hours",
     ]
 
 
-def _line(name, shape, plain, rewritten):
+def _line(name, shape, plain, merged):
     return _LAYER_LINE.format(
         name,
         "x".join(map(str, shape)),
-        f"{sum(row.parameters for row in rewritten):,}",
+        f"{sum(row.parameters for row in merged):,}",
         f"{sum(row.multiply_adds for row in plain) / 1e6:,.2f}",
-        f"{sum(row.multiply_adds for row in rewritten) / 1e6:,.2f}",
-        f"{sum(row.activation_bytes for row in rewritten) / 1e6:,.2f}",
+        f"{sum(row.multiply_adds for row in merged) / 1e6:,.2f}",
+        f"{sum(row.activation_bytes for row in merged) / 1e6:,.2f}",
     )
 
 

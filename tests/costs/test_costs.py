@@ -54,7 +54,7 @@ def test_parameters_add_up_to_those_of_the_released_network(build, parameters):
 
 
 def test_multiply_adds_are_those_counted_by_hand(generator_rows):
-    plain, rewritten = generator_rows
+    plain, merged = generator_rows
     for table in generator_rows:
         conv = table["blocks[1].conv2"]
         assert conv.shape == (16, 16, 64)
@@ -69,23 +69,23 @@ def test_multiply_adds_are_those_counted_by_hand(generator_rows):
         assert table[REST].multiply_adds == 0
     once = 8 * 8 * 64 * 64
     assert plain["blocks[0].conv1"].multiply_adds == 9 * once
-    assert rewritten["blocks[0].conv1"].multiply_adds == 4 * once
+    assert merged["blocks[0].conv1"].multiply_adds == 4 * once
     assert plain["blocks[0].shortcut"].multiply_adds == once
-    assert rewritten["blocks[0].shortcut"].multiply_adds == once / 4
+    assert merged["blocks[0].shortcut"].multiply_adds == once / 4
 
 
 def test_bytes_are_those_of_what_a_layer_makes(generator_rows):
-    _, rewritten = generator_rows
+    _, merged = generator_rows
     # The product, and the sum with the bias.
-    assert rewritten["conv"].activation_bytes == 2 * 4 * 32 * 32 * 3
+    assert merged["conv"].activation_bytes == 2 * 4 * 32 * 32 * 3
     half = rows(precision="mixed_bfloat16")
     assert half["conv"].activation_bytes == 2 * 2 * 32 * 32 * 3
 
 
 def test_merged_layers_are_less_work_and_the_same_weights(generator_rows):
-    plain, rewritten = generator_rows
-    assert plain.keys() == rewritten.keys()
-    for name, row in rewritten.items():
+    plain, merged = generator_rows
+    assert plain.keys() == merged.keys()
+    for name, row in merged.items():
         assert row.multiply_adds <= plain[name].multiply_adds
         assert row.parameters == plain[name].parameters
         assert row.is_pointwise == (
