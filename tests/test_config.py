@@ -8,7 +8,7 @@ import gin
 import pytest
 
 import sagan.training
-from sagan.builders import PRECISIONS
+from sagan.builders import PRECISIONS, build_discriminator, build_generator
 from sagan.config import parse_config
 from sagan.config_changes import RESUMABLE, check_resumable, flatten
 from sagan.layers.attention_stages import ATTENTIONS
@@ -216,10 +216,12 @@ def test_flatten_reads_what_gin_writes():
     assert values["make_optimizers.g_learning_rate"] == 2e-4
 
 
-def test_resumable_names_are_parameters_of_train():
-    function = inspect.unwrap(sagan.training.train)
+def test_resumable_names_are_parameters():
+    functions = sagan.training.train, build_generator, build_discriminator
     parameters = {
-        f"train.{name}" for name in inspect.signature(function).parameters
+        f"{function.__name__}.{name}"
+        for function in map(inspect.unwrap, functions)
+        for name in inspect.signature(function).parameters
     }
     assert parameters >= RESUMABLE
 

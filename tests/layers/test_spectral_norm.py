@@ -262,6 +262,7 @@ def test_spectral_layers_finds_all_normalised_ones_in_order():
 
 
 def test_largest_singular_value_is_that_of_the_raw_kernel():
+    keras.utils.set_random_seed(0)
     for spectral_norm in (True, False):
         layer = Conv3x3(6, spectral_norm=spectral_norm)
         inputs = tf.random.stateless_normal([2, 4, 4, 5], [0, 1])
