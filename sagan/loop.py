@@ -85,11 +85,14 @@ def run_steps(
                 checkpoints.save(step)
             if samples:
                 grids.save(step, log)
-            if stopped_by:
+            if step == log.num_steps:
+                logging.info("All %d steps are made.", step)
+            elif stopped_by:
                 logging.info(
                     "Stopped by %s after step %d, which is saved. The same "
                     "command goes on.",
                     stopped_by,
                     step,
                 )
+            if stopped_by:
                 break

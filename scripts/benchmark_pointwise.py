@@ -36,7 +36,7 @@ flags.DEFINE_float(
     lower_bound=0.0,
 )
 flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
-flags.DEFINE_list("compare", None, "Two tables to compare instead.")
+flags.DEFINE_list("compare", None, "Two tables to compare: old.csv,new.csv.")
 
 
 def main(argv):
@@ -55,7 +55,7 @@ def _compare():
     from sagan.benchmarks.tables import compare
 
     if len(FLAGS.compare) != 2:
-        raise app.UsageError("--compare takes two tables: A.csv,B.csv.")
+        raise app.UsageError("--compare takes two tables: old.csv,new.csv.")
     print("\n".join(compare(*FLAGS.compare)))
 
 

@@ -182,7 +182,7 @@ def test_terminal_shows_the_run_and_nothing_of_tensorflow(tmp_path):
     result = run(train_command(tmp_path, "NUM_STEPS = 2"), env=environment)
     assert result.returncode == 0, result.stderr
     lines = result.stderr.splitlines()
-    assert len(lines) == 5, result.stderr
+    assert len(lines) == 6, result.stderr
     for line, text in zip(
         lines,
         (
@@ -191,6 +191,7 @@ def test_terminal_shows_the_run_and_nothing_of_tensorflow(tmp_path):
             "First step after",
             "step 1/2",
             "step 2/2",
+            "All 2 steps are made.",
         ),
         strict=True,
     ):

@@ -169,9 +169,12 @@ def lines(report: Report) -> list[str]:
     text += _parts(report)
     if PLAIN in report.steps:
         plain, merged = (
-            report.timings[form, "step"].median for form in (PLAIN, MERGED)
+            report.timings[form, "step"] for form in (PLAIN, MERGED)
         )
-        text.append(f"speedup over plain: {plain / merged:.2f}")
+        if plain.overlaps(merged):
+            text.append("The quartiles of the two steps overlap: a tie.")
+        ratio = plain.median / merged.median
+        text.append(f"speedup over plain: {ratio:.2f}")
     return text
 
 

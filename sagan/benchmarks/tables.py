@@ -3,6 +3,7 @@
 import csv
 import io
 import pathlib
+import statistics
 
 from sagan.benchmarks.timing import Timing
 from sagan.checkpoints import write_text
@@ -56,20 +57,28 @@ def compare(before, after) -> list[str]:
 
     Returns:
         Lines of text: how many times as fast `after` is as `before`, and "tie"
-        where the quartiles overlap; at the end the lines in one table only,
-        and a word if the devices differ.
+        where the quartiles overlap; at the end the median of all ratios, the
+        lines in one table only, and a word if the devices differ.
     """
     old, new = (
         {tuple(row[key] for key in KEYS): row for row in read_table(path)}
         for path in (before, after)
     )
-    lines = [f"{after} against {before}"]
+    head = f"{after} against {before}: above 1, the first is faster"
+    lines, ratios = [], []
     for key in new.keys() & old.keys():
         one, other = _timing(old[key]), _timing(new[key])
         ratio = one.median / other.median
+        ratios.append(ratio)
         verdict = "tie" if one.overlaps(other) else f"{ratio:.2f}x as fast"
         lines.append(f"{' '.join(key):60} {verdict}")
-    lines[1:] = sorted(lines[1:])
+    lines = [head, *sorted(lines)]
+    if ratios:
+        median = statistics.median(ratios)
+        lines.append(
+            f"Median of all {len(ratios)} ratios: {median:.2f}. A factor that "
+            "all share is the machine's."
+        )
     alone = len(new.keys() ^ old.keys())
     if alone:
         lines.append(f"{alone} lines are in one of the tables only.")
