@@ -30,13 +30,14 @@ def errors(shape, dtype: str, modes=MODES, seed: int = 0):
         units of the tolerance: above 1, or NaN, is wrong.
     """
     operands = _operands(shape, dtype, seed)
-    expected = list(_loop(*(np.float64(tensor) for tensor in operands)))
+    expected = _loop(*(np.float64(tensor) for tensor in operands))
+    tolerances = list(_tolerances(expected, shape, dtype))
     return {
         (mode, name, result): float(np.max(np.abs(np.float64(value) - e) / t))
         for mode in modes
         for name, values in _all(mode, operands)(*operands).items()
         for result, value, (e, t) in zip(
-            RESULTS, values, _tolerances(expected, shape, dtype), strict=True
+            RESULTS, values, tolerances, strict=True
         )
     }
 
