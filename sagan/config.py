@@ -46,6 +46,11 @@ def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
     _check_order(files)
 
 
+def config_name(files: Sequence[str]) -> str:
+    """Returns the name of a stack of configs, for files and folders."""
+    return "-".join(pathlib.Path(file).stem for file in files)
+
+
 def _explain_syntax(error: SyntaxError) -> str:
     where = f"{error.filename or 'bindings'}, line {error.lineno}"
     line = (error.text or "").strip()

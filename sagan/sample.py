@@ -9,7 +9,7 @@ Needs nothing but the run's folder: no data set and no config file.
 
 from absl import app, flags, logging
 
-from sagan.startup import short_errors, start_logging, start_tensorflow
+from sagan.startup import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -25,10 +25,7 @@ flags.DEFINE_multi_string(
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
-    start_logging()
-    with short_errors():
+    with command(argv):
         start_tensorflow()
         from sagan import sampling
         from sagan.builders import build_generator

@@ -7,7 +7,7 @@ import pathlib
 import sys
 import traceback
 
-from absl import logging
+from absl import app, logging
 
 _PACKAGE = str(pathlib.Path(__file__).parent)
 _FOR_THE_USER = (
@@ -17,6 +17,23 @@ _FOR_THE_USER = (
     MemoryError,
     ArithmeticError,
 )
+
+
+@contextlib.contextmanager
+def command(argv):
+    """What a command runs within: logs, short errors, flags as arguments only.
+
+    Args:
+        argv: What absl passes to `main`.
+
+    Raises:
+        UsageError: If `argv` has more than the command's name.
+    """
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    start_logging()
+    with short_errors():
+        yield
 
 
 def start_logging():

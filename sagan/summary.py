@@ -10,7 +10,7 @@ what convolutions reach on a device, not what its data sheet promises.
 
 from absl import app, flags
 
-from sagan.startup import short_errors, start_logging, start_tensorflow
+from sagan.startup import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -28,10 +28,7 @@ flags.DEFINE_boolean("measure", False, "Run some steps and compare.")
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
-    start_logging()
-    with short_errors():
+    with command(argv):
         from sagan.costs.options import Options
 
         options = Options(

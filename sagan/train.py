@@ -10,11 +10,9 @@ Samples, scalars and checkpoints go to --workdir; see them with
 tensorboard --logdir=runs, or draw a grid with python -m sagan.sample.
 """
 
-import pathlib
-
 from absl import app, flags
 
-from sagan.startup import short_errors, start_logging, start_tensorflow
+from sagan.startup import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -35,16 +33,13 @@ flags.DEFINE_boolean(
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
-    start_logging()
-    with short_errors():
+    with command(argv):
         start_tensorflow()
-        from sagan.config import parse_config
+        from sagan.config import config_name, parse_config
         from sagan.training import train
 
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
-        name = "-".join(pathlib.Path(path).stem for path in FLAGS.gin_config)
+        name = config_name(FLAGS.gin_config)
         train(
             workdir=FLAGS.workdir or f"runs/{name}",
             data_dir=FLAGS.data_dir,

@@ -14,7 +14,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from sagan.startup import short_errors, start_logging, start_tensorflow
+from sagan.startup import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
@@ -40,10 +40,7 @@ flags.DEFINE_list("compare", None, "Two tables to compare: old.csv,new.csv.")
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
-    start_logging()
-    with short_errors():
+    with command(argv):
         start_tensorflow()
         if FLAGS.compare is not None:
             _compare()
@@ -67,6 +64,7 @@ def _measure():
     from sagan.benchmarks.figures import draw_pointwise
     from sagan.benchmarks.shapes import config_shapes
     from sagan.benchmarks.tables import write_table
+    from sagan.config import config_name
     from sagan.layers.pointwise import IMPLEMENTATIONS
     from sagan.settings import check_choices
     from sagan.workdir import check_writable
@@ -82,7 +80,7 @@ def _measure():
         train_settings()["tensor_float_32"]
     )
     check_writable(FLAGS.out, "--out")
-    name = "-".join(pathlib.Path(path).stem for path in FLAGS.gin_config)
+    name = config_name(FLAGS.gin_config)
     out = pathlib.Path(FLAGS.out) / f"pointwise_{name}.csv"
     rows = []
     for group in pointwise.benchmark(

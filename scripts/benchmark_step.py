@@ -15,7 +15,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from sagan.startup import short_errors, start_logging, start_tensorflow
+from sagan.startup import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config to take.")
@@ -34,12 +34,10 @@ flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
-    start_logging()
-    with short_errors():
+    with command(argv):
         start_tensorflow()
         from sagan.benchmarks import step_report
+        from sagan.config import config_name
         from sagan.workdir import check_writable
 
         check_writable(FLAGS.out, "--out")
@@ -52,7 +50,7 @@ def main(argv):
             data_dir=FLAGS.data_dir,
             samples=FLAGS.samples,
         )
-        name = "-".join(pathlib.Path(path).stem for path in FLAGS.gin_config)
+        name = config_name(FLAGS.gin_config)
         out = pathlib.Path(FLAGS.out) / f"step_{name}.csv"
         step_report.write(out, report, title=name)
     logging.info("Wrote %s and .png.", out)

@@ -15,7 +15,7 @@ import time
 
 from absl import app, flags
 
-from sagan.startup import short_errors, start_logging, start_tensorflow
+from sagan.startup import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
@@ -30,10 +30,7 @@ flags.DEFINE_list(
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
-    start_logging()
-    with short_errors():
+    with command(argv):
         start_tensorflow()
         right = _check()
     sys.exit(0 if right else 1)

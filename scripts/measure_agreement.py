@@ -9,7 +9,7 @@ real images whose right halves were dealt anew, for which it holds by chance.
 
 from absl import app, flags
 
-from sagan.startup import short_errors, start_logging, start_tensorflow
+from sagan.startup import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -17,9 +17,8 @@ flags.DEFINE_integer("num_images", 512, "Images a row.", lower_bound=2)
 flags.DEFINE_integer("seed", 1, "Of latents, and of the shuffled halves.")
 
 
-def main(_):
-    start_logging()
-    with short_errors():
+def main(argv):
+    with command(argv):
         start_tensorflow()
         from sagan import sampling
         from sagan.builders import build_generator
