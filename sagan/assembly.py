@@ -1,6 +1,7 @@
 """The networks and optimisers of a run put together, and held to the data."""
 
 import keras
+import tensorflow as tf
 
 from sagan.builders import build_discriminator, build_generator
 from sagan.data import ImageDataset
@@ -13,10 +14,13 @@ def make_gan(
     seed: int,
     ema_decay: float,
     ema_start: int,
-    jit_compile: bool,
+    jit_compile: bool | None,
+    joint_batch: bool,
     accumulation: int,
 ) -> GAN:
     """Makes the `GAN` that the config describes; arguments as of `train`."""
+    if jit_compile is None:
+        jit_compile = bool(tf.config.list_physical_devices("GPU"))
     keras.utils.set_random_seed(seed)
     generator = build_generator()
     discriminator = build_discriminator()
@@ -30,6 +34,7 @@ def make_gan(
         ema_decay=ema_decay,
         ema_start=ema_start,
         jit_compile=jit_compile,
+        joint_batch=joint_batch,
         accumulation=accumulation,
     )
 

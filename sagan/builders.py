@@ -27,6 +27,8 @@ def build_generator(
     query_block: int | None = None,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
+    low_resolution_shortcut: bool = True,
+    fused_norm: bool = True,
     recompute: bool = False,
     batch_norm_decay: float = 0.999,
     final_batch_norm_decay: float = 0.9999,
@@ -56,6 +58,8 @@ def build_generator(
         "build_generator",
         spectral_norm=spectral_norm,
         fused_resampling=fused_resampling,
+        low_resolution_shortcut=low_resolution_shortcut,
+        fused_norm=fused_norm,
         recompute=recompute,
         fused_fgh=fused_fgh,
     )
@@ -73,6 +77,8 @@ def build_generator(
             query_block=query_block,
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
+            low_resolution_shortcut=low_resolution_shortcut,
+            fused_norm=fused_norm,
             recompute=recompute,
             batch_norm_decay=batch_norm_decay,
             final_batch_norm_decay=final_batch_norm_decay,
@@ -94,6 +100,7 @@ def build_discriminator(
     query_block: int | None = None,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
+    low_resolution_shortcut: bool = True,
     recompute: bool = False,
     precision: str = "float32",
 ) -> Discriminator:
@@ -120,6 +127,7 @@ def build_discriminator(
         "build_discriminator",
         spectral_norm=spectral_norm,
         fused_resampling=fused_resampling,
+        low_resolution_shortcut=low_resolution_shortcut,
         recompute=recompute,
         fused_fgh=fused_fgh,
     )
@@ -136,6 +144,7 @@ def build_discriminator(
             query_block=query_block,
             spectral_norm=spectral_norm,
             fused_resampling=fused_resampling,
+            low_resolution_shortcut=low_resolution_shortcut,
             recompute=recompute,
         )
     images = tf.zeros([1, *discriminator.image_shape])

@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from sagan.gradients import accumulate, dense_gradients, global_norm
 from sagan.latents import draw_latents, fold_in
-from sagan.layers.spectral_norm import spectral_layers
 from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
+from sagan.moving_average import update_average
 
 # Scalars of a discriminator update that are means over its images.
 _D_MEANS = (
@@ -37,6 +37,8 @@ class GAN:
         ema_decay: Of the moving average, in `[0, 1)`.
         ema_start: Step until which the average just follows the generator.
         jit_compile: Whether XLA compiles the updates.
+        joint_batch: Whether real and fake images pass through the
+            discriminator in one call; if not, in two, with the same kernels.
         accumulation: Micro-batches of an update, see `accumulate`. It changes
             only the batch norm of generator updates: images to discriminate
             are made in one go, which bounds what it saves.
@@ -56,6 +58,7 @@ class GAN:
         ema_decay=0.9999,
         ema_start=0,
         jit_compile=False,
+        joint_batch=True,
         accumulation=1,
     ):
         self.generator = generator
@@ -66,6 +69,7 @@ class GAN:
         self.seed = seed
         self.ema_decay = ema_decay
         self.ema_start = ema_start
+        self.joint_batch = joint_batch
         self.accumulation = accumulation
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # Restoring a checkpoint fills only variables that exist.
@@ -158,12 +162,9 @@ class GAN:
 
     def _discriminator_gradients(self, images, labels, fakes, fake_labels):
         with tf.GradientTape() as tape:
-            logits = self.discriminator(
-                tf.concat([images, fakes], 0),
-                tf.concat([labels, fake_labels], 0),
-                training=True,
+            real_logits, fake_logits = self._discriminate(
+                images, labels, fakes, fake_labels
             )
-            real_logits, fake_logits = tf.split(logits, 2)
             loss = hinge_discriminator_loss(real_logits, fake_logits)
             scaled_loss = self.d_optimizer.scale_loss(loss)
         variables = self.discriminator.trainable_variables
@@ -174,6 +175,19 @@ class GAN:
             "real_accuracy": _mean(real_logits > 0),
             "fake_accuracy": _mean(fake_logits < 0),
         }
+
+    def _discriminate(self, images, labels, fakes, fake_labels):
+        """Returns logits of real and of fake images; moves each `u` once."""
+        if self.joint_batch:
+            logits = self.discriminator(
+                tf.concat([images, fakes], 0),
+                tf.concat([labels, fake_labels], 0),
+                training=True,
+            )
+            return tf.split(logits, 2)
+        # In this order both start their power iteration from the same u.
+        fake_logits = self.discriminator(fakes, fake_labels, training=False)
+        return self.discriminator(images, labels, training=True), fake_logits
 
     def update_generator(self, latents, labels):
         """Updates the generator on one batch of fake images.
@@ -206,23 +220,9 @@ class GAN:
         return dense_gradients(tape, scaled_loss, variables), {"g_loss": loss}
 
     def update_ema(self):
-        """Moves the average of the generator by one step.
-
-        Weights and batch-norm moments are averaged. The singular vectors `u`
-        are not, since an average of them belongs to no kernel: each follows
-        its averaged kernel by a power iteration of its own.
-        """
+        """Moves the average of the generator by one step."""
         decay = tf.where(self.step < self.ema_start, 0.0, self.ema_decay)
-        layers = spectral_layers(self.ema_generator)
-        vectors = {id(layer.u) for layer in layers}
-        for average, weight in zip(
-            self.ema_generator.weights, self.generator.weights, strict=True
-        ):
-            if id(average) not in vectors:
-                # This form equals the weight exactly while decay is zero.
-                average.assign(weight + decay * (average - weight))
-        for layer in layers:
-            layer.effective_kernel(training=True)
+        update_average(self.ema_generator, self.generator, decay)
 
     def trackables(self):
         """Returns all state by name: what a checkpoint has to hold."""

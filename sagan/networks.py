@@ -52,6 +52,8 @@ class Generator(keras.Model):
             for what fits the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether up-sampling is merged into convolutions.
+        low_resolution_shortcut: Whether shortcuts run before up-sampling.
+        fused_norm: Whether batch norm is the framework's fused kernel.
         recompute: Whether the backward pass makes the activations inside
             blocks again: less memory, the same gradients.
         batch_norm_decay: Of the moving moments in the blocks.
@@ -79,6 +81,8 @@ class Generator(keras.Model):
         query_block=None,
         spectral_norm=True,
         fused_resampling=True,
+        low_resolution_shortcut=True,
+        fused_norm=True,
         recompute=False,
         batch_norm_decay=0.999,
         final_batch_norm_decay=0.9999,
@@ -100,6 +104,8 @@ class Generator(keras.Model):
                 pointwise=pointwise,
                 spectral_norm=spectral_norm,
                 fused_resampling=fused_resampling,
+                low_resolution_shortcut=low_resolution_shortcut,
+                fused_norm=fused_norm,
             )
             for width in widths
         )
@@ -112,7 +118,7 @@ class Generator(keras.Model):
             fused_fgh,
             query_block,
         )
-        self.norm = BatchNorm(decay=final_batch_norm_decay)
+        self.norm = BatchNorm(decay=final_batch_norm_decay, fused=fused_norm)
         self.conv = Conv3x3(channels, spectral_norm=spectral_norm)
 
     def call(self, latents, labels=None, training=False):
@@ -155,6 +161,7 @@ class Discriminator(keras.Model):
             for what fits the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether pooling is merged into convolutions.
+        low_resolution_shortcut: Whether shortcuts run after pooling.
         recompute: As the generator's.
 
     Input shape: images `[batch, image_size, image_size, channels]`, float in
@@ -177,6 +184,7 @@ class Discriminator(keras.Model):
         query_block=None,
         spectral_norm=True,
         fused_resampling=True,
+        low_resolution_shortcut=True,
         recompute=False,
     ):
         super().__init__(name="discriminator")
@@ -195,6 +203,7 @@ class Discriminator(keras.Model):
                 pointwise=pointwise,
                 spectral_norm=spectral_norm,
                 fused_resampling=fused_resampling,
+                low_resolution_shortcut=low_resolution_shortcut,
             )
             for i, width in enumerate(widths)
         )

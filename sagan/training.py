@@ -35,7 +35,8 @@ def train(
     seed: int = 0,
     ema_decay: float = 0.9999,
     ema_start: int = 2000,
-    jit_compile: bool = False,
+    jit_compile: bool | None = None,
+    joint_batch: bool = True,
     accumulation: int = 1,
     deterministic: bool = False,
     tensor_float_32: bool = False,
@@ -60,7 +61,10 @@ def train(
         seed: Of initial weights, latents and labels.
         ema_decay: Of the moving average of the generator's weights.
         ema_start: Step until which the average follows the weights.
-        jit_compile: Whether XLA compiles the updates.
+        jit_compile: Whether XLA compiles the updates; None for what suits the
+            device: on a GPU it does, on a CPU it would be slower.
+        joint_batch: Whether real and fake images pass through the
+            discriminator in one call: faster than two, which are the same.
         accumulation: Micro-batches that an update takes one after another, to
             hold fewer activations: a divisor of the batch. Exact but for the
             batch norm of generator updates, which is of each micro-batch.
@@ -108,9 +112,11 @@ def train(
         "train", 0, seed=seed, ema_start=ema_start, keep_every=keep_every
     )
     check_numbers("train", 0, 1, ema_decay=ema_decay)
+    if jit_compile is not None:
+        check_booleans("train", jit_compile=jit_compile)
     check_booleans(
         "train",
-        jit_compile=jit_compile,
+        joint_batch=joint_batch,
         deterministic=deterministic,
         tensor_float_32=tensor_float_32,
     )
@@ -118,7 +124,9 @@ def train(
     tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    gan = make_gan(seed, ema_decay, ema_start, jit_compile, accumulation)
+    gan = make_gan(
+        seed, ema_decay, ema_start, jit_compile, joint_batch, accumulation
+    )
     dataset = make_dataset(data_dir=data_dir, download=download)
     check_fit(dataset, gan)
     with hold(workdir):
@@ -173,7 +181,7 @@ def _resume(
     with RunLog(workdir, start, num_steps, d_steps * dataset.batch_size) as log:
         run_steps(
             gan,
-            iter(dataset.batches(first=start * d_steps).batch(d_steps)),
+            iter(dataset.steps(d_steps, first=start)),
             step_calls(start, num_steps, steps_per_call),
             log=log,
             grids=grids,

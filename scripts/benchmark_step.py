@@ -6,9 +6,10 @@
   python scripts/benchmark_step.py --gin_config=configs/cifar10.gin \\
     --with_data --data_dir=DIR   # also with its images: what input costs
 
-Writes step_NAME.csv and .png to --out. With --compare=plain, resampling apart
-from the convolutions is timed in turn with the merged form, and the last line
-is the ratio of the two.
+Writes step_NAME.csv, _parts.csv and .png to --out. --compare=plain times the
+step without the exact rewrites of docs/performance.md in turn with the one that
+has them all, --compare=fused_norm the step without that rewrite, and the last
+line is the ratio of the two.
 """
 
 import pathlib
@@ -26,7 +27,11 @@ flags.DEFINE_integer(
     "Images an update; the config's if not given.",
     lower_bound=1,
 )
-flags.DEFINE_enum("compare", None, ["plain"], "Form to compare with.")
+flags.DEFINE_string(
+    "compare",
+    None,
+    "Form to compare with: plain, or a rewrite that it is to be without.",
+)
 flags.DEFINE_integer("samples", 9, "Samples of each timing.", lower_bound=3)
 flags.DEFINE_bool("with_data", False, "Also time it with the config's images.")
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
@@ -36,25 +41,30 @@ flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
 def main(argv):
     with command(argv):
         start_tensorflow()
-        from sagan.benchmarks import step_report
+        from sagan.benchmarks.step import REWRITES
+        from sagan.benchmarks.step_report import PLAIN, measure
+        from sagan.benchmarks.step_text import lines, write
         from sagan.config import config_name
+        from sagan.settings import check_choices
         from sagan.workdir import check_writable
 
+        if FLAGS.compare is not None:
+            check_choices("--compare", [FLAGS.compare], (PLAIN, *REWRITES))
         check_writable(FLAGS.out, "--out")
-        report = step_report.measure(
+        report = measure(
             FLAGS.gin_config,
             FLAGS.gin_bindings,
             FLAGS.batch_size,
-            plain=FLAGS.compare == "plain",
+            compare=FLAGS.compare,
             data=FLAGS.with_data,
             data_dir=FLAGS.data_dir,
             samples=FLAGS.samples,
         )
         name = config_name(FLAGS.gin_config)
         out = pathlib.Path(FLAGS.out) / f"step_{name}.csv"
-        step_report.write(out, report, title=name)
+        write(out, report, title=name)
     logging.info("Wrote %s and .png.", out)
-    print("\n".join(step_report.lines(report)))
+    print("\n".join(lines(report)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ BELOW = {
     "builders": {"networks", "settings"},
     "gradients": {"layers"},
     "latents": set(),
-    "gan": {"gradients", "latents", "layers", "losses"},
+    "moving_average": {"layers"},
+    "gan": {"gradients", "latents", "losses", "moving_average"},
     "optimizers": {"settings"},
     "data": {"data", "settings"},
     "checkpoints": set(),
@@ -29,7 +30,10 @@ BELOW = {
     "settings": set(),
     "workdir": set(),
 }
-NO_GIN = {"layers", "losses", "gradients", "latents", "gan", "networks"}
+NO_GIN = {
+    "layers", "losses", "gradients", "latents", "moving_average", "gan",
+    "networks",
+}  # fmt: skip
 
 
 def imported(path):

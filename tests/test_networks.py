@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from sagan.builders import PRECISIONS, build_discriminator, build_generator
-from sagan.layers.pointwise import IMPLEMENTATIONS
 from sagan.networks import attention_blocks
 
 BUILDERS = {"generator": build_generator, "discriminator": build_discriminator}
@@ -169,26 +168,6 @@ def test_every_precision_has_float32_outputs_and_weights(kind, precision):
         bound = 30 * rounding * max(1.0, np.abs(expected).max())
         np.testing.assert_allclose(outputs, expected, atol=bound)
         assert np.any(outputs.numpy() != expected.numpy())
-
-
-# --- Variants that are the same function -----------------------------------
-
-
-@each_network
-@pytest.mark.parametrize("image_size", [32, 64])
-def test_variants_are_the_same_function_of_the_same_weights(kind, image_size):
-    reference = _small(kind, image_size, num_classes=3, fused_resampling=False)
-    _randomize(reference)
-    weights, inputs = reference.get_weights(), _inputs(reference)
-    expected = [reference(*inputs, training=mode) for mode in (False, True)]
-    for implementation in IMPLEMENTATIONS:
-        variant = _small(
-            kind, image_size, num_classes=3, pointwise=implementation
-        )
-        variant.set_weights(weights)
-        outputs = [variant(*inputs, training=mode) for mode in (False, True)]
-        bound = 5e-5 * max(1.0, np.abs(expected).max())
-        np.testing.assert_allclose(outputs, expected, atol=bound)
 
 
 # --- The architecture, written a second time -------------------------------

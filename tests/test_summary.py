@@ -1,6 +1,7 @@
 """The command that plans a run, as a person types it."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -66,6 +67,20 @@ def test_command_prints_tables_and_a_plan():
         "device-hours",
     ):
         assert text in result.stdout
+
+
+def test_command_compares_its_prediction_with_steps_it_runs():
+    result = summary(
+        "--gin_config=configs/synthetic.gin",
+        "--gin_bindings=BASE_CHANNELS=2",
+        "--gin_bindings=BATCH_SIZE=4",
+        "--measure",
+    )
+    assert result.returncode == 0, result.stderr
+    ratios = re.findall(r"predicted / measured (\d+\.\d\d)", result.stdout)
+    assert len(ratios) == 2  # Of seconds and of memory.
+    # Far off only if one of them is of something else.
+    assert all(0.1 < float(ratio) < 10 for ratio in ratios), result.stdout
 
 
 def test_command_names_a_mistake_without_a_traceback():

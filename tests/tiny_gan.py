@@ -27,6 +27,7 @@ def make_gan(
     ema_decay=0.9999,
     ema_start=0,
     jit_compile=False,
+    joint_batch=True,
     accumulation=1,
     **network,
 ):
@@ -42,6 +43,7 @@ def make_gan(
         ema_decay=ema_decay,
         ema_start=ema_start,
         jit_compile=jit_compile,
+        joint_batch=joint_batch,
         accumulation=accumulation,
     )
 

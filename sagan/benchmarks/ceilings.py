@@ -1,50 +1,112 @@
 """What the machine can do at best: products, convolutions and copies."""
 
 import dataclasses
+import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from sagan.benchmarks.timing import time_in_turn
 
+MATRIX_SIDE = 2048
+COPIED_BYTES = 128_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """The shape of a 3x3 convolution: `[batch, height, width, channels]`."""
+
+    inputs: tuple[int, int, int, int]
+    filters: int
+
+    @property
+    def flops(self) -> int:
+        return 2 * 9 * math.prod(self.inputs) * self.filters
+
+    def __str__(self):
+        return "x".join(map(str, self.inputs)) + f"->{self.filters}"
+
+
+# Its 256 channels and 8192 positions suit every kernel.
+_LARGE = Convolution((32, 16, 16, 256), 256)
+
 
 @dataclasses.dataclass(frozen=True)
 class Ceilings:
-    """Best rates of this machine for one dtype.
+    """Rates of this machine for one dtype.
 
     Attributes:
         gemm: FLOP/s of a product of two square matrices, side 2048.
-        conv: FLOP/s of a 3x3 convolution, 256 to 256 channels, of 32 feature
-            maps of 16x16, forward.
+        conv: FLOP/s of a 3x3 convolution, forward.
+        input_gradient: FLOP/s of its gradient to the inputs.
+        filter_gradient: FLOP/s of its gradient to the kernel.
         copy: Bytes/s, read and written, of an element-wise negation of 128 MB.
     """
 
     gemm: float
     conv: float
+    input_gradient: float
+    filter_gradient: float
     copy: float
 
 
 def measure_ceilings(dtype: str, samples: int = 9) -> Ceilings:
-    """Measures the machine's ceilings for a dtype, as lower quartiles."""
-    side = 2048
-    matrix = tf.cast(tf.random.stateless_normal([side, side], [0, 0]), dtype)
-    data = tf.ones([128_000_000 // matrix.dtype.size], matrix.dtype)
-    maps = tf.reshape(matrix, [-1])[: 32 * 16 * 16 * 256]
-    maps = tf.reshape(maps, [32, 16, 16, 256])
-    kernel = tf.reshape(matrix[: 9 * 32], [3, 3, 256, 256])
-    multiply, negate = tf.function(tf.matmul), tf.function(tf.negative)
-    convolve = tf.function(
-        lambda: tf.nn.conv2d(maps, kernel, strides=1, padding="SAME")
-    )
-    timings = time_in_turn(
-        {
-            "gemm": lambda: multiply(matrix, matrix),
-            "conv": convolve,
-            "copy": lambda: negate(data),
-        },
-        samples,
-    )
+    """Measures the ceilings for a dtype, as lower quartiles of the seconds.
+
+    The convolution has 256 to 256 channels, on 32 feature maps of 16x16.
+    """
+    timings = time_in_turn(ceiling_calls(dtype, _LARGE), samples)
+    seconds = {name: timing.lower for name, timing in timings.items()}
+    return ceilings_of(seconds, _LARGE)
+
+
+def ceilings_of(seconds: dict[str, float], shape: Convolution) -> Ceilings:
+    """Makes the `Ceilings` of the seconds of each of `ceiling_calls`."""
     return Ceilings(
-        gemm=2 * side**3 / timings["gemm"].lower,
-        conv=2 * 32 * 16 * 16 * 9 * 256**2 / timings["conv"].lower,
-        copy=2 * 128_000_000 / timings["copy"].lower,
+        gemm=2 * MATRIX_SIDE**3 / seconds["gemm"],
+        conv=shape.flops / seconds["conv"],
+        input_gradient=shape.flops / seconds["input_gradient"],
+        filter_gradient=shape.flops / seconds["filter_gradient"],
+        copy=2 * COPIED_BYTES / seconds["copy"],
     )
+
+
+def ceiling_calls(dtype: str, shape: Convolution) -> dict[str, Callable]:
+    """Returns a compiled function for each attribute of `Ceilings`."""
+
+    def noise(*sizes):
+        return tf.cast(tf.random.stateless_normal(sizes, [0, 0]), dtype)
+
+    matrix = noise(MATRIX_SIDE, MATRIX_SIDE)
+    data = tf.ones([COPIED_BYTES // matrix.dtype.size], matrix.dtype)
+    functions = _convolutions(
+        noise(*shape.inputs),
+        noise(3, 3, shape.inputs[3], shape.filters),
+        noise(*shape.inputs[:3], shape.filters),
+    ) | {
+        "gemm": lambda: tf.matmul(matrix, matrix),
+        "copy": lambda: tf.negative(data),
+    }
+    return {
+        name: tf.function(function, autograph=False)
+        for name, function in functions.items()
+    }
+
+
+def _convolutions(inputs, kernel, outputs):
+    same = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    return {
+        "conv": lambda: tf.raw_ops.Conv2D(input=inputs, filter=kernel, **same),
+        "input_gradient": lambda: tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=inputs.shape,
+            filter=kernel,
+            out_backprop=outputs,
+            **same,
+        ),
+        "filter_gradient": lambda: tf.raw_ops.Conv2DBackpropFilter(
+            input=inputs,
+            filter_sizes=kernel.shape,
+            out_backprop=outputs,
+            **same,
+        ),
+    }

@@ -13,6 +13,7 @@ _STEP = (
     "ema_decay",
     "ema_start",
     "jit_compile",
+    "joint_batch",
     "accumulation",
     "tensor_float_32",
 )
@@ -28,8 +29,9 @@ def config_batch_size() -> int:
         return gin.get_bindings("make_dataset")["batch_size"]
     except KeyError:
         raise ValueError(
-            "The config does not bind make_dataset.batch_size: bind it, or "
-            "pass --batch_size."
+            "The config does not bind make_dataset.batch_size: expected a "
+            "positive integer, as in "
+            "--gin_bindings=make_dataset.batch_size=64."
         ) from None
 
 

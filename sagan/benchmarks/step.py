@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import gin
 import tensorflow as tf
@@ -14,6 +14,15 @@ from sagan.benchmarks.graph_cost import OpCost, graph_costs
 from sagan.benchmarks.timing import wait
 from sagan.gan import GAN
 
+# The exact rewrites of docs/performance.md that have a switch, and the
+# functions whose parameter of that name it is. All off is the plain form.
+REWRITES = {
+    "fused_resampling": ("build_generator", "build_discriminator"),
+    "low_resolution_shortcut": ("build_generator", "build_discriminator"),
+    "fused_norm": ("build_generator",),
+    "joint_batch": ("train",),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -23,7 +32,7 @@ class Step:
         gan: With the networks and optimisers of the config.
         calls: "D update", "G update" and "step", by name, on a constant batch.
         costs: Operations of a "D update", a "G update" and a "moving
-            average", by name.
+            average".
         d_steps: Discriminator updates a step.
         batch_size: Images an update.
         trace_seconds: To make the graphs of the two updates.
@@ -48,31 +57,36 @@ class Step:
         )
 
 
-def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
+def make_config_gan(**changes) -> GAN:
+    """Makes the `GAN` that training makes of the parsed config.
+
+    Args:
+        **changes: Arguments of `make_gan` other than the config's.
+    """
+    settings = train_settings()
+    tf.config.experimental.enable_tensor_float_32_execution(
+        settings.pop("tensor_float_32")
+    )
+    del settings["d_steps"]
+    return make_gan(**settings | changes)
+
+
+def bind_rewrites(chosen: Collection[str]) -> None:
+    """Binds the switches of the `chosen` rewrites to True, others False."""
+    with gin.unlock_config():
+        for name, functions in REWRITES.items():
+            for function in functions:
+                gin.bind_parameter(f"{function}.{name}", name in chosen)
+
+
+def make_step(batch_size: int) -> Step:
     """Builds what training with the parsed config builds and runs one step.
 
     Args:
         batch_size: Images an update.
-        fused_resampling: Binds that of both networks: False is the plain
-            form. None leaves the config as it is.
     """
-    if fused_resampling is not None:
-        with gin.unlock_config():
-            for network in ("generator", "discriminator"):
-                name = f"build_{network}.fused_resampling"
-                gin.bind_parameter(name, fused_resampling)
-    settings = train_settings()
-    tf.config.experimental.enable_tensor_float_32_execution(
-        settings["tensor_float_32"]
-    )
-    gan = make_gan(
-        settings["seed"],
-        settings["ema_decay"],
-        settings["ema_start"],
-        settings["jit_compile"],
-        settings["accumulation"],
-    )
-    d_steps = settings["d_steps"]
+    gan = make_config_gan()
+    d_steps = train_settings()["d_steps"]
     images, labels = constant_batch(gan, d_steps, batch_size)
     latents, fake_labels = gan.draw_latents(batch_size, [0, 0])
     d_arguments = images[0], labels[0], latents, fake_labels
@@ -82,13 +96,14 @@ def make_step(batch_size: int, fused_resampling: bool | None = None) -> Step:
         "G update": gan.g_update.get_concrete_function(latents, fake_labels),
     }
     trace_seconds = time.perf_counter() - started
-    average = tf.function(gan.update_ema).get_concrete_function()
-    costs = {name: graph_costs(update) for name, update in updates.items()}
-    costs["moving average"] = graph_costs(average)
     step = functools.partial(gan.train_steps, [(images, labels)])
     step()
     wait()
     first_step_seconds = time.perf_counter() - started
+    updates["moving average"] = tf.function(
+        gan.update_ema
+    ).get_concrete_function()
+    costs = {name: graph_costs(update) for name, update in updates.items()}
     return Step(
         gan,
         {

@@ -5,6 +5,7 @@ import math
 
 import gin
 
+from sagan.benchmarks.config_values import config_batch_size, train_settings
 from sagan.costs.memory import Memory
 from sagan.costs.rates import Rates
 from sagan.costs.step import Update
@@ -48,15 +49,14 @@ def config_run() -> Run:
     Raises:
         ValueError: If a value is missing or no positive integer.
     """
-    train, data = map(gin.get_bindings, ("train", "make_dataset"))
-    sizes = {"batch_size": data.get("batch_size")}
-    check_integers("make_dataset", 1, **sizes)
+    batch_size = config_batch_size()
+    check_integers("make_dataset", 1, batch_size=batch_size)
     steps = {
-        "d_steps": train.get("d_steps", 1),
-        "num_steps": train.get("num_steps"),
+        "d_steps": train_settings()["d_steps"],
+        "num_steps": gin.get_bindings("train").get("num_steps"),
     }
     check_integers("train", 1, **steps)
-    return Run(**sizes, **steps)
+    return Run(batch_size, **steps)
 
 
 @dataclasses.dataclass(frozen=True)

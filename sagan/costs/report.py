@@ -1,11 +1,10 @@
 """The report on a config, from its tables of layers to the days of its run."""
 
+import functools
 from collections.abc import Iterator
 
-import tensorflow as tf
-
-from sagan.assembly import make_gan
 from sagan.benchmarks.memory import peak_growth
+from sagan.benchmarks.step import constant_batch, make_config_gan
 from sagan.builders import build_discriminator, build_generator
 from sagan.costs import text
 from sagan.costs.layers import layer_costs
@@ -42,18 +41,18 @@ def report(options: Options) -> Iterator[str]:
         ("discriminator", build_discriminator),
     ):
         forms = [
-            layer_costs(build(fused_resampling=fused, fused_fgh=False))
-            for fused in (False, True)
+            layer_costs(
+                build(
+                    fused_resampling=rewritten,
+                    low_resolution_shortcut=rewritten,
+                    fused_fgh=False,
+                )
+            )
+            for rewritten in (False, True)
         ]
         yield from text.layer_table(name, *forms)
         yield ""
-    gan = make_gan(
-        seed=0,
-        ema_decay=0.9999,
-        ema_start=0,
-        jit_compile=False,
-        accumulation=1,
-    )
+    gan = make_config_gan(jit_compile=False, accumulation=1)
     functions = trace_step(gan, batch_size)
     peaks = {
         batch_size: step_peak(functions),
@@ -98,11 +97,8 @@ def _device(options, gan, functions, run):
 
 
 def _step(gan, run):
-    shape = [run.d_steps, run.batch_size]
-    images = tf.random.stateless_uniform(
-        [*shape, *gan.discriminator.image_shape], [0, 0], -1.0, 1.0
-    )
-    return lambda: gan.train_step(images, tf.zeros(shape, tf.int32))
+    batch = constant_batch(gan, run.d_steps, run.batch_size)
+    return functools.partial(gan.train_step, *batch)
 
 
 def _measured_lines(plan, seconds, gan):

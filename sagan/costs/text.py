@@ -9,38 +9,39 @@ _LAYER_LINE = "{:26}{:>12}{:>13}{:>11}{:>11}{:>7}"
 
 
 def layer_table(
-    title: str, plain: list[LayerCost], merged: list[LayerCost]
+    title: str, plain: list[LayerCost], rewritten: list[LayerCost]
 ) -> list[str]:
     """Returns the lines of one network's table.
 
     Args:
         title: Of the network.
-        plain: Its layers with `fused_resampling` False,
-        merged: and True, which activations are of.
+        plain: Its layers with neither `fused_resampling` nor
+            `low_resolution_shortcut`,
+        rewritten: and with both, which activations are of.
     """
     others = {row.name: row for row in plain}
     lines = [
         f"{'million multiply-adds':>73}{'MB':>7}",
         _LAYER_LINE.format(
             f"{title}, one image",
-            *("output", "parameters", "plain", "merged", "made"),
+            *("output", "parameters", "plain", "rewritten", "made"),
         ),
     ]
     lines += [
-        _line(row.name, row.shape, [others[row.name]], [row]) for row in merged
+        _line(row.name, row.shape, [others[row.name]], [row]) for row in rewritten
     ]
     pointwise = [
-        [row for row in rows if row.is_pointwise] for rows in (plain, merged)
+        [row for row in rows if row.is_pointwise] for rows in (plain, rewritten)
     ]
-    lines.append(_line("total", (), plain, merged))
+    lines.append(_line("total", (), plain, rewritten))
     lines.append(
         _LAYER_LINE.format(
             "held by 1x1 convolutions",
             "",
-            _share(pointwise[1], merged, "parameters"),
+            _share(pointwise[1], rewritten, "parameters"),
             _share(pointwise[0], plain, "multiply_adds"),
-            _share(pointwise[1], merged, "multiply_adds"),
-            _share(pointwise[1], merged, "activation_bytes"),
+            _share(pointwise[1], rewritten, "multiply_adds"),
+            _share(pointwise[1], rewritten, "activation_bytes"),
         )
     )
     return lines
@@ -48,18 +49,21 @@ def layer_table(
 
 def rates_lines(rates: Rates, device: str) -> list[str]:
     """Returns what a device was taken to reach."""
-    convolutions = (
-        rates.convolution,
-        rates.input_gradient,
-        rates.filter_gradient,
+    ceilings = rates.ceilings
+    forward, to_inputs, to_kernel = (
+        f"{rate / 1e9:,.0f}"
+        for rate in (
+            ceilings.conv,
+            ceilings.input_gradient,
+            ceilings.filter_gradient,
+        )
     )
-    forward, to_inputs, to_kernel = (f"{r / 1e9:,.0f}" for r in convolutions)
     return [
         f"Device: {device}",
         f"  GFLOP/s of convolutions: {forward}, gradients to inputs "
         f"{to_inputs}, to kernel {to_kernel}",
-        f"  GFLOP/s of matrix products: {rates.product / 1e9:,.0f}",
-        f"  Memory: {rates.copy / 1e9:,.1f} GB/s; to start an operation: "
+        f"  GFLOP/s of matrix products: {ceilings.gemm / 1e9:,.0f}",
+        f"  Memory: {ceilings.copy / 1e9:,.1f} GB/s; to start an operation: "
         f"{1e6 * rates.start:.1f} us",
     ]
 
@@ -134,14 +138,14 @@ def run_lines(plan: Plan) -> list[str]:
     ]
 
 
-def _line(name, shape, plain, merged):
+def _line(name, shape, plain, rewritten):
     return _LAYER_LINE.format(
         name,
         "x".join(map(str, shape)),
-        f"{sum(row.parameters for row in merged):,}",
+        f"{sum(row.parameters for row in rewritten):,}",
         f"{sum(row.multiply_adds for row in plain) / 1e6:,.2f}",
-        f"{sum(row.multiply_adds for row in merged) / 1e6:,.2f}",
-        f"{sum(row.activation_bytes for row in merged) / 1e6:,.2f}",
+        f"{sum(row.multiply_adds for row in rewritten) / 1e6:,.2f}",
+        f"{sum(row.activation_bytes for row in rewritten) / 1e6:,.2f}",
     )
 
 

@@ -66,6 +66,17 @@ class ImageDataset:
         )
         return data.prefetch(tf.data.AUTOTUNE)
 
+    def steps(self, d_steps: int, first: int = 0) -> tf.data.Dataset:
+        """Yields the batches of each training step, from step `first` on.
+
+        Returns:
+            A dataset of what `batches` yields, `d_steps` of them stacked:
+            images `[d_steps, batch_size, ...]`, labels `[d_steps, batch_size]`.
+        """
+        data = self.batches(first * d_steps)
+        # Stacking is a copy: made while the step before it runs.
+        return data.batch(d_steps, drop_remainder=True).prefetch(1)
+
     def _finish(self, batch, example):
         images, labels = example
         square = [self.batch_size, self.image_size, self.image_size]

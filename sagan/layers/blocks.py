@@ -12,8 +12,8 @@ class GeneratorBlock(keras.layers.Layer):
     """Pre-activation residual block that doubles the resolution.
 
     norm, ReLU, nearest 2x, 3x3, norm, ReLU, 3x3; beside it nearest 2x and a
-    1x1 convolution, also where the width stays the same. With
-    `fused_resampling` the 1x1 runs before the up-sampling, which commutes.
+    1x1 convolution, also where the width stays the same. The two commute:
+    with `low_resolution_shortcut` the 1x1 runs first.
 
     Args:
         filters: Number of output channels.
@@ -23,6 +23,8 @@ class GeneratorBlock(keras.layers.Layer):
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether the up-sampling is merged into the first
             3x3 convolution.
+        low_resolution_shortcut: Whether the 1x1 runs before the up-sampling.
+        fused_norm: `fused` of the batch norms.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: `[batch, 2 * height, 2 * width, filters]`.
@@ -38,18 +40,21 @@ class GeneratorBlock(keras.layers.Layer):
         pointwise="conv2d",
         spectral_norm=True,
         fused_resampling=True,
+        low_resolution_shortcut=True,
+        fused_norm=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.fused_resampling = fused_resampling
-        self.norm1 = BatchNorm(num_classes, decay=batch_norm_decay)
+        self.low_resolution_shortcut = low_resolution_shortcut
+        norm = {"decay": batch_norm_decay, "fused": fused_norm}
+        self.norm1 = BatchNorm(num_classes, **norm)
         self.conv1 = Conv3x3(
             filters,
             resample="up",
             fused=fused_resampling,
             spectral_norm=spectral_norm,
         )
-        self.norm2 = BatchNorm(num_classes, decay=batch_norm_decay)
+        self.norm2 = BatchNorm(num_classes, **norm)
         self.conv2 = Conv3x3(filters, spectral_norm=spectral_norm)
         self.shortcut = Pointwise(
             filters, implementation=pointwise, spectral_norm=spectral_norm
@@ -60,7 +65,7 @@ class GeneratorBlock(keras.layers.Layer):
         outputs = self.conv1(tf.nn.relu(outputs), training=training)
         outputs = self.norm2(outputs, labels, training=training)
         outputs = self.conv2(tf.nn.relu(outputs), training=training)
-        if self.fused_resampling:
+        if self.low_resolution_shortcut:
             return outputs + upsample(self.shortcut(inputs, training=training))
         return outputs + self.shortcut(upsample(inputs), training=training)
 
@@ -70,9 +75,9 @@ class DiscriminatorBlock(keras.layers.Layer):
 
     ReLU, 3x3, ReLU, 3x3, average pooling; beside it a 1x1 convolution and
     average pooling, or the identity where neither width nor resolution
-    changes. With `fused_resampling` the pooling runs before the 1x1, which
-    commutes. The first block of a network sees images, not features: it has
-    no ReLU in front, and its shortcut always pools first.
+    changes. The two commute: with `low_resolution_shortcut` the pooling runs
+    first. The first block of a network sees images, not features: it has no
+    ReLU in front, and its shortcut always pools first.
 
     Args:
         filters: Number of output channels, and of the hidden ones.
@@ -82,6 +87,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether the pooling is merged into the second 3x3
             convolution.
+        low_resolution_shortcut: Whether the pooling runs before the 1x1.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: `[batch, height // 2, width // 2, filters]` with `down`,
@@ -99,13 +105,14 @@ class DiscriminatorBlock(keras.layers.Layer):
         pointwise="conv2d",
         spectral_norm=True,
         fused_resampling=True,
+        low_resolution_shortcut=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters = filters
         self.down = down
         self.first = first
-        self.pool_first = first or fused_resampling
+        self.pool_first = first or low_resolution_shortcut
         self.conv1 = Conv3x3(filters, spectral_norm=spectral_norm)
         self.conv2 = Conv3x3(
             filters,

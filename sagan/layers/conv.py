@@ -83,6 +83,9 @@ def conv_downsample(inputs, kernel):
     Returns:
         `[batch, height // 2, width // 2, c_out]`, in the dtype of `inputs`.
     """
+    if 1 in inputs.shape[1:3]:  # Nothing is left, which kernels get wrong.
+        kernel = tf.cast(kernel, inputs.dtype)
+        return downsample(tf.nn.conv2d(inputs, kernel, 1, "SAME"))
     kernel = tf.cast(_spread(kernel, _DOWN_TAPS) / 4.0, inputs.dtype)
     # SAME pads one pixel on each side of an even size, which is what the
     # algebra asks for; an odd size would get one pixel less.

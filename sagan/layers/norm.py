@@ -19,6 +19,8 @@ class BatchNorm(keras.layers.Layer):
         num_classes: Number of rows of the tables, or 0 for one gain and bias.
         decay: Of the moving mean and variance, in `[0, 1)`.
         epsilon: Added to the variance.
+        fused: Whether the framework's fused kernel normalises; if not, the
+            definition, written out.
 
     Input shape: `[batch, height, width, channels]`, float, and with
         `num_classes` labels `[batch]`, integer.
@@ -28,11 +30,14 @@ class BatchNorm(keras.layers.Layer):
     et al. (2017), arXiv:1707.00683 for the conditional form.
     """
 
-    def __init__(self, num_classes=0, decay=0.999, epsilon=1e-5, **kwargs):
+    def __init__(
+        self, num_classes=0, decay=0.999, epsilon=1e-5, fused=True, **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.decay = decay
         self.epsilon = epsilon
+        self.fused = fused
 
     def build(self, inputs_shape, labels_shape=None):
         del labels_shape
@@ -59,10 +64,11 @@ class BatchNorm(keras.layers.Layer):
             setattr(self, name, variable)
 
     def call(self, inputs, labels=None, training=False):
+        normalize = self._normalize_fused if self.fused else self._normalize
         if not self.num_classes:
-            return self._normalize(inputs, self.gain, self.bias, training)
+            return normalize(inputs, self.gain, self.bias, training)
         channels = inputs.shape[-1]
-        outputs = self._normalize(
+        outputs = normalize(
             inputs, tf.ones([channels]), tf.zeros([channels]), training
         )
         gain, bias = (
@@ -73,6 +79,17 @@ class BatchNorm(keras.layers.Layer):
 
     def _normalize(self, inputs, gain, bias, training):
         """Standardises `inputs`, then scales and shifts each channel."""
+        values = tf.cast(inputs, tf.float32)
+        if training:
+            mean, variance = tf.nn.moments(values, axes=[0, 1, 2])
+            self._update(mean, variance)
+        else:
+            mean, variance = self.moving_mean, self.moving_variance
+        outputs = (values - mean) * tf.math.rsqrt(variance + self.epsilon)
+        return tf.cast(outputs * gain + bias, inputs.dtype)
+
+    def _normalize_fused(self, inputs, gain, bias, training):
+        """What `_normalize` does, in one operation."""
         moments = (
             ([], []) if training else (self.moving_mean, self.moving_variance)
         )

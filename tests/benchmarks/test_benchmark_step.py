@@ -12,9 +12,16 @@ import tensorflow as tf
 
 from sagan.benchmarks.graph_cost import graph_costs
 from sagan.benchmarks.profile import seconds_by_part
-from sagan.benchmarks.step import constant_batch, make_step
+from sagan.benchmarks.step import bind_rewrites, constant_batch, make_step
+from sagan.benchmarks.step_report import (
+    PLAIN,
+    REWRITTEN,
+    WITH_DATA,
+    WITHOUT_DATA,
+)
 from sagan.config import parse_config
 
+FORMS = (REWRITTEN, PLAIN)
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -23,7 +30,8 @@ def step():
     parse_config(
         ["configs/synthetic.gin"], ["BASE_CHANNELS=2", "train.d_steps=2"]
     )
-    made = make_step(batch_size=2, fused_resampling=False)
+    bind_rewrites({"fused_norm"})
+    made = make_step(batch_size=2)
     gin.clear_config()
     return made
 
@@ -31,8 +39,12 @@ def step():
 def test_a_step_is_that_of_the_config(step):
     assert (step.d_steps, step.batch_size) == (2, 2)
     assert int(step.gan.step) == 1
-    assert not step.gan.generator.blocks[0].fused_resampling
+    block = step.gan.generator.blocks[0]
+    assert block.norm1.fused
+    assert not block.conv1.fused
+    assert not block.low_resolution_shortcut
     assert not step.gan.discriminator.blocks[0].conv2.fused
+    assert not step.gan.joint_batch
     before = int(step.gan.d_optimizer.iterations)
     step.calls["step"]()
     assert int(step.gan.step) == 2
@@ -71,8 +83,8 @@ def test_the_profile_tells_parts_apart():
     assert "optimizer" not in seconds
 
 
-def test_the_command_compares_the_two_forms(tmp_path):
-    result = subprocess.run(
+def benchmark(*arguments):
+    return subprocess.run(
         [
             sys.executable,
             "scripts/benchmark_step.py",
@@ -80,25 +92,43 @@ def test_the_command_compares_the_two_forms(tmp_path):
             "--gin_bindings=BASE_CHANNELS=2",
             "--batch_size=2",
             "--samples=3",
-            "--compare=plain",
-            "--with_data",
-            f"--out={tmp_path}",
+            *arguments,
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def test_the_command_names_the_forms_it_can_compare_with():
+    result = benchmark("--compare=fused_nrom")
+    assert result.returncode == 1
+    assert "--compare has 'fused_nrom'" in result.stderr
+    assert "plain, fused_resampling" in result.stderr
+
+
+def test_the_command_compares_the_two_forms(tmp_path):
+    result = benchmark("--compare=plain", "--with_data", f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     last = result.stdout.splitlines()[-1]
     assert re.fullmatch(r"speedup over plain: \d+\.\d\d", last)
+    assert re.search(r"throughput with data: \d+\.\d%", result.stdout)
+    assert len(re.findall("3x3 convolutions at .*%", result.stdout)) == 2
     with (tmp_path / "step_synthetic.csv").open(newline="") as file:
         table = {(r["form"], r["call"]): r for r in csv.DictReader(file)}
     calls = ("D update", "G update", "step")
-    expected = {(form, call) for form in ("merged", "plain") for call in calls}
-    assert set(table) == expected | {("merged", "step with data")}
+    expected = {(form, call) for form in FORMS for call in calls}
+    with_data = {(FORMS[0], WITH_DATA), (FORMS[0], WITHOUT_DATA)}
+    assert set(table) == expected | with_data
     for call in calls:
-        merged, plain = (table[form, call] for form in ("merged", "plain"))
-        assert float(merged["gflop"]) < float(plain["gflop"])
-        assert float(merged["images_per_second"]) > 0
+        rewritten, plain = (table[form, call] for form in FORMS)
+        assert float(rewritten["gflop"]) < float(plain["gflop"])
+        assert float(rewritten["images_per_second"]) > 0
+        assert float(rewritten["peak_bytes"]) >= 0
+    with (tmp_path / "step_synthetic_parts.csv").open(newline="") as file:
+        parts = list(csv.DictReader(file))
+    for form in FORMS:
+        mine = [float(row["share"]) for row in parts if row["form"] == form]
+        assert sum(mine) == pytest.approx(1.0, abs=1e-3)
     assert (tmp_path / "step_synthetic.png").stat().st_size > 5000

@@ -6,18 +6,14 @@ import tensorflow as tf
 from tiny_gan import make_gan
 
 import sagan.training  # noqa: F401  What configs bind.
+from sagan.benchmarks.ceilings import Ceilings, Convolution
 from sagan.benchmarks.graph_cost import OpCost
 from sagan.builders import build_discriminator, build_generator
 from sagan.config import parse_config
 from sagan.costs.layers import REST, layer_costs
 from sagan.costs.memory import Memory, fit_memory, peak_bytes
 from sagan.costs.plan import Plan, Run, allreduce_seconds, config_run
-from sagan.costs.rates import (
-    Convolution,
-    Rates,
-    given_rates,
-    heaviest_convolution,
-)
+from sagan.costs.rates import Rates, given_rates, heaviest_convolution
 from sagan.costs.step import step_peak, step_updates, trace_step
 
 SETTINGS = {
@@ -34,7 +30,10 @@ def rows(build=build_generator, **settings):
 
 @pytest.fixture(scope="module")
 def generator_rows():
-    return rows(fused_resampling=False), rows(fused_resampling=True)
+    return (
+        rows(fused_resampling=False, low_resolution_shortcut=False),
+        rows(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +132,14 @@ def test_largest_batch_fits_and_one_more_does_not():
 
 
 def test_an_operation_takes_the_slower_of_computing_and_moving():
-    rates = Rates(10.0, 20.0, 40.0, 80.0, copy=5.0, start=1.0)
+    ceilings = Ceilings(
+        conv=10.0,
+        input_gradient=20.0,
+        filter_gradient=40.0,
+        gemm=80.0,
+        copy=5.0,
+    )
+    rates = Rates(ceilings, start=1.0)
 
     def seconds(kind, flops, size):
         return rates.seconds(OpCost("name", kind, "other", flops, size))

@@ -1,5 +1,7 @@
 """Batch norm against its definition."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,13 @@ from sagan.layers.norm import BatchNorm
 
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 EPSILON = 1e-5
+
+
+@pytest.fixture(params=[True, False], ids=["fused", "plain"], autouse=True)
+def _form(request, monkeypatch):
+    """Every test is of both forms."""
+    made = functools.partial(BatchNorm, fused=request.param)
+    monkeypatch.setitem(globals(), "BatchNorm", made)
 
 
 def _draw(seed=0, shape=(3, 4, 5, 6)):

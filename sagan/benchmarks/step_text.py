@@ -1,0 +1,191 @@
+"""What was measured of a step, in rows, lines and a picture."""
+
+import dataclasses
+import pathlib
+
+from sagan.benchmarks.figures import draw_step
+from sagan.benchmarks.graph_cost import flops_by_part
+from sagan.benchmarks.step_report import (
+    PLAIN,
+    REWRITTEN,
+    WITH_DATA,
+    WITHOUT_DATA,
+    Report,
+    tensor_float_32,
+    work,
+)
+from sagan.benchmarks.tables import write_table
+
+# Parts whose time is spent in convolutions and matrix products.
+_PRODUCTS = (
+    "3x3 convolutions", "1x1 convolutions", "attention map",
+    "dense and embedding",
+)  # fmt: skip
+
+
+def rows(report: Report) -> list[dict[str, object]]:
+    """Returns one row for each form and call, of one set of columns."""
+    table = []
+    for (form, name), timing in report.timings.items():
+        step = report.steps[form]
+        images, flops = work(report, form, name)
+        rate = flops / timing.median
+        table.append(
+            {
+                "machine": report.machine,
+                "precision": step.gan.generator.dtype_policy.name,
+                "tf32": tensor_float_32(),
+                "batch_size": step.batch_size,
+                "d_steps": step.d_steps,
+                "form": form,
+                "call": name,
+                **dataclasses.asdict(timing),
+                "images_per_second": images / timing.median,
+                "gflop": flops / 1e9,
+                "gflops": rate / 1e9,
+                "share_of_conv": rate / report.ceilings.conv,
+                **{
+                    f"{ceiling}_ceiling": value / 1e9
+                    for ceiling, value in vars(report.ceilings).items()
+                },
+                "peak_bytes": report.peaks.get((form, name)),
+                "trace_seconds": step.trace_seconds,
+                "compile_seconds": _compile_seconds(report, form),
+                "first_step_seconds": step.first_step_seconds,
+            }
+        )
+    return table
+
+
+def part_rows(report: Report) -> list[dict[str, object]]:
+    """Returns one row for each form and part of a step."""
+    table = []
+    for form, seconds in report.seconds.items():
+        flops = flops_by_part(report.steps[form].step_costs)
+        total = sum(seconds.values())
+        for part, value in seconds.items():
+            rate = flops.get(part, 0) / value
+            table.append(
+                {
+                    "form": form,
+                    "part": part,
+                    "seconds": value,
+                    "share": value / total,
+                    "gflop": flops.get(part, 0) / 1e9,
+                    "gflops": rate / 1e9,
+                    "share_of_conv": rate / report.ceilings.conv,
+                }
+            )
+    return table
+
+
+def lines(report: Report) -> list[str]:
+    """Returns the report as lines of text.
+
+    The last is the comparison of the two forms, if there are two.
+    """
+    ceilings = report.ceilings
+    text = [
+        f"{report.machine}: GFLOP/s of convolution {ceilings.conv / 1e9:.0f} "
+        f"(gradients: inputs {ceilings.input_gradient / 1e9:.0f}, kernel "
+        f"{ceilings.filter_gradient / 1e9:.0f}), matrix product "
+        f"{ceilings.gemm / 1e9:.0f}; copy {ceilings.copy / 1e9:.0f} GB/s",
+        f"{'seconds of a':16}{'median':>9} {'quartiles':>18}{'images/s':>10}"
+        f"{'GFLOP':>9}{'GFLOP/s':>9}{'of conv':>9}{'holds':>10}",
+    ]
+    form = None
+    for row in rows(report):
+        if row["form"] != form:
+            form = row["form"]
+            text.append(f"{form}: {_first_step(row)}")
+        text.append(_call_line(row))
+    return text + _part_lines(report) + _input_lines(report) + _verdict(report)
+
+
+def _first_step(row):
+    return (
+        f"traced in {row['trace_seconds']:.1f} s, compiled in "
+        f"{row['compile_seconds']:.1f} s, first step after "
+        f"{row['first_step_seconds']:.1f} s"
+    )
+
+
+def _call_line(row):
+    quartiles = f"{row['lower']:.4f} - {row['upper']:.4f}"
+    peak = row["peak_bytes"]
+    held = "" if peak is None else f"{peak / 1e6:,.0f} MB"
+    return (
+        f"  {row['call']:14}{row['median']:9.4f} {quartiles:>18}"
+        f"{row['images_per_second']:10.1f}{row['gflop']:9.2f}"
+        f"{row['gflops']:9.1f}{row['share_of_conv']:9.0%}{held:>10}"
+    )
+
+
+def _part_lines(report):
+    """A line for each part of a step, and what the products are of it."""
+    table, text = part_rows(report), []
+    for form in report.seconds:
+        mine = [row for row in table if row["form"] == form]
+        text.append(f"{form}: operations of a step by part")
+        for row in mine:
+            rate = f"{row['gflops']:9.0f}" if row["gflops"] >= 1 else ""
+            text.append(
+                f"  {row['part']:22}{row['seconds']:8.4f} s"
+                f"{row['share']:8.1%}{rate}"
+            )
+        products = sum(r["share"] for r in mine if r["part"] in _PRODUCTS)
+        (conv,) = (r for r in mine if r["part"] == "3x3 convolutions")
+        text.append(
+            f"  3x3 convolutions at {conv['share_of_conv']:.0%} of the "
+            f"ceiling; outside convolutions and products {1 - products:.0%}"
+        )
+    return text
+
+
+def _input_lines(report):
+    timings = {call: timing for (_, call), timing in report.timings.items()}
+    if WITH_DATA not in timings:
+        return []
+    with_data, without = timings[WITH_DATA], timings[WITHOUT_DATA]
+    ratio = without.median / with_data.median
+    return [
+        f"throughput with data: {ratio:.1%} of that with a constant batch"
+        + (" (a tie)" if with_data.overlaps(without) else "")
+    ]
+
+
+def _verdict(report):
+    """The ratio of the two forms, if there are two."""
+    others = [form for form in report.steps if form != REWRITTEN]
+    if REWRITTEN not in report.steps:
+        return []
+    other, rewritten = (
+        report.timings[form, "step"] for form in (*others, REWRITTEN)
+    )
+    ratio = f"{other.median / rewritten.median:.2f}"
+    if others == [PLAIN]:
+        name = "speedup over plain"
+    else:
+        name = f"speedup over the form {others[0]}"
+    tie = ["The quartiles of the two steps overlap: a tie."]
+    return (tie if other.overlaps(rewritten) else []) + [f"{name}: {ratio}"]
+
+
+def _compile_seconds(report, form):
+    """Seconds from the traced graphs to the first result, less one step."""
+    step = report.steps[form]
+    rest = step.first_step_seconds - step.trace_seconds
+    return max(0.0, rest - report.timings[form, "step"].median)
+
+
+def write(path, report: Report, title: str) -> None:
+    """Writes the rows as CSV, and beside it the parts and the picture."""
+    path = pathlib.Path(path)
+    write_table(path, rows(report))
+    write_table(path.with_name(f"{path.stem}_parts.csv"), part_rows(report))
+    draw_step(
+        path.with_suffix(".png"),
+        report.timings,
+        report.seconds,
+        f"{title} on {report.machine}",
+    )

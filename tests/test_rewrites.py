@@ -1,0 +1,188 @@
+"""Each exact rewrite of a network or an update, against the plain form."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_gan import make_batch, make_gan
+
+from sagan.builders import build_discriminator, build_generator
+from sagan.layers.norm import BatchNorm
+from sagan.layers.pointwise import IMPLEMENTATIONS
+from sagan.networks import GENERATOR_WIDTHS
+
+BUILDERS = {"generator": build_generator, "discriminator": build_discriminator}
+SWITCHES = {
+    "generator": ("fused_resampling", "low_resolution_shortcut", "fused_norm"),
+    "discriminator": ("fused_resampling", "low_resolution_shortcut"),
+}
+
+
+def build(kind, image_size=32, on=(), **settings):
+    """A small network of three classes with the switches `on`, others off."""
+    switches = {name: name in on for name in SWITCHES[kind]}
+    settings = {
+        "base_channels": 2,
+        "num_classes": 3,
+        "attention_resolutions": (16,),
+    } | settings
+    return BUILDERS[kind](image_size, **switches, **settings)
+
+
+def randomize(network):
+    """Gives every variable values that no initialiser gives it."""
+    rng = np.random.default_rng(0)
+    for variable in network.weights:
+        if variable.name == "kernel":
+            fan_in = np.prod(variable.shape[:-1])
+            value = rng.normal(size=variable.shape) / np.sqrt(fan_in)
+        elif variable.name in ("moving_variance", "gain", "updates"):
+            value = rng.uniform(0.5, 1.5, variable.shape)
+        else:
+            value = rng.normal(size=variable.shape) * 0.3
+        variable.assign(value)
+
+
+def draw_inputs(network, batch=2):
+    if network.name == "generator":
+        shape = [batch, network.latent_dim]
+    else:
+        shape = [batch, *network.image_shape]
+    values = tf.random.stateless_normal(shape, [1, 2])
+    return tf.clip_by_value(values, -1.0, 1.0), tf.range(batch)
+
+
+def results(network, training):
+    """Outputs, state afterwards, and all gradients of a fixed random sum."""
+    inputs, labels = draw_inputs(network)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = network(inputs, labels, training=training)
+    direction = tf.random.stateless_normal(outputs.shape, [3, 4])
+    sources = (inputs, network.trainable_variables)
+    gradients = tf.nest.flatten(tape.gradient(outputs, sources, direction))
+    state = [variable.numpy() for variable in network.non_trainable_variables]
+    return outputs, state, [tf.convert_to_tensor(g) for g in gradients]
+
+
+def check_equal(network, weights, expected, bound, training):
+    network.set_weights(weights)
+    outputs, state, gradients = results(network, training)
+    expected_outputs, expected_state, expected_gradients = expected
+    scale = max(1.0, np.abs(expected_outputs).max())
+    np.testing.assert_allclose(outputs, expected_outputs, atol=bound * scale)
+    for one, other in zip(state, expected_state, strict=True):
+        np.testing.assert_allclose(one, other, rtol=bound, atol=bound)
+    # Small gradients are the difference of larger terms.
+    scale = max(np.abs(g).max() for g in expected_gradients)
+    for one, other in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=bound, atol=bound * scale)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_each_rewrite_is_the_plain_network(kind, training):
+    """Values, state and every gradient, each switch alone and all at once."""
+    plain = build(kind)
+    randomize(plain)
+    weights = plain.get_weights()
+    expected = results(plain, training)
+    for on in [(name,) for name in SWITCHES[kind]] + [SWITCHES[kind]]:
+        check_equal(build(kind, on=on), weights, expected, 1e-4, training)
+
+
+@pytest.mark.parametrize("image_size", sorted(GENERATOR_WIDTHS))
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_rewrites_are_the_plain_network_at_every_size(kind, image_size):
+    """Out of training: batch norm of few channels amplifies rounding."""
+    plain = build(kind, image_size, base_channels=1)
+    randomize(plain)
+    expected = results(plain, training=False)
+    network = build(kind, image_size, SWITCHES[kind], base_channels=1)
+    check_equal(network, plain.get_weights(), expected, 1e-4, training=False)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_rewrites_are_the_plain_network_in_low_precision(kind, precision):
+    """No further from the exact result than the plain network's rounding."""
+    exact = build(kind)
+    randomize(exact)
+    weights = exact.get_weights()
+    expected = results(exact, training=False)
+
+    def errors(on):
+        network = build(kind, on=on, precision=precision)
+        network.set_weights(weights)
+        outputs, _, gradients = results(network, training=False)
+        return [
+            float(tf.linalg.global_norm([one - other]) / tf.norm(other))
+            for one, other in (
+                (outputs, expected[0]),
+                *zip(gradients, expected[2], strict=True),
+            )
+            if tf.norm(other) > 0
+        ]
+
+    plain, rewritten = (np.mean(errors(on)) for on in ((), SWITCHES[kind]))
+    assert 0 < plain < 0.5
+    assert 0 < rewritten < 1.5 * plain
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_rewrites_go_with_every_pointwise_layer(kind, implementation):
+    plain = build(kind)
+    randomize(plain)
+    weights = plain.get_weights()
+    expected = results(plain, training=True)
+    network = build(kind, on=SWITCHES[kind], pointwise=implementation)
+    check_equal(network, weights, expected, 1e-4, training=True)
+
+
+def test_switches_reach_the_layers():
+    plain, fused = (build("generator", on=on) for on in ((), ("fused_norm",)))
+    for network, expected in ((plain, False), (fused, True)):
+        norms = [
+            layer
+            for layer in network._flatten_layers()
+            if isinstance(layer, BatchNorm)
+        ]
+        assert len(norms) == 7
+        assert {layer.fused for layer in norms} == {expected}
+        assert not network.blocks[0].conv1.fused
+        assert not network.blocks[0].low_resolution_shortcut
+    network = build("discriminator", on=("fused_resampling",))
+    assert network.blocks[0].conv2.fused
+    assert not network.blocks[1].pool_first
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_one_call_for_real_and_fake_is_the_two_calls(accumulation):
+    """From random `u`, where a second power iteration would show."""
+    joint, apart = (
+        make_gan(joint_batch=joint, accumulation=accumulation)
+        for joint in (True, False)
+    )
+    images, labels = make_batch(batch=4)
+    latents = joint.draw_latents(4, [0, 0])
+    scalars, expected = (
+        gan.d_update(images[0], labels[0], *latents) for gan in (joint, apart)
+    )
+    for name, value in scalars.items():
+        assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
+    for one, other in zip(
+        itertools.chain(
+            joint.discriminator.non_trainable_variables,
+            joint.d_optimizer.variables,
+        ),
+        itertools.chain(
+            apart.discriminator.non_trainable_variables,
+            apart.d_optimizer.variables,
+        ),
+        strict=True,
+    ):
+        np.testing.assert_allclose(
+            one.numpy(), other.numpy(), rtol=1e-3, atol=1e-6, err_msg=one.path
+        )
