@@ -88,10 +88,10 @@ def test_discriminator_update_is_that_of_the_whole_batch(accumulation):
 def test_generator_update_without_batch_norm_is_that_of_the_whole_batch(
     accumulation, monkeypatch
 ):
-    normalize = BatchNorm._normalize
+    normalize = BatchNorm._normalize_fused
     monkeypatch.setattr(
         BatchNorm,
-        "_normalize",
+        "_normalize_fused",
         lambda layer, *arguments: normalize(layer, *arguments[:3], False),
     )
     whole, parts = make_sgd_gan(), make_sgd_gan(accumulation=accumulation)
