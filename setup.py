@@ -22,6 +22,8 @@ setup(
         "matplotlib>=3.8",
         "numpy>=2.0",
         "pillow>=10.1",
+        "scikit-learn>=1.4",
+        "scipy>=1.11",
         # tf.summary needs it; tensorflow does not install it.
         "tensorboard>=2.20",
         "tensorflow>=2.21,<2.22",
@@ -31,13 +33,6 @@ setup(
     extras_require={
         # The NVIDIA libraries for training on a GPU.
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "dev": [
-            "pytest>=8.0",
-            "pytest-xdist>=3.5",
-            "ruff>=0.6",
-            "scipy>=1.11",
-        ],
-        # Confidence intervals of python -m experiments.report.
-        "experiments": ["scipy>=1.11"],
+        "dev": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6"],
     },
 )

@@ -26,14 +26,21 @@ BELOW = {
     "diagnostics": {"layers", "machine", "networks", "optimizers"},
     "health": set(),
     "machine": set(),
+    "metrics": {"metrics"},
     "sampling": set(),
     "settings": set(),
     "workdir": set(),
 }
 NO_GIN = {
-    "layers", "losses", "gradients", "latents", "moving_average", "gan",
+    "gan",
+    "gradients",
+    "latents",
+    "layers",
+    "losses",
+    "metrics",
+    "moving_average",
     "networks",
-}  # fmt: skip
+}
 
 
 def imported(path):

@@ -1,0 +1,1 @@
+"""Scores of generated images, as pure functions of their features."""
