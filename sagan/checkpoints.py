@@ -5,6 +5,7 @@ renamed when complete, so a folder of that name is a whole checkpoint whatever
 moment the process was killed at.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -179,10 +180,21 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
 
 def write_text(path, text: str) -> None:
     """Writes a small text file, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text)
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Yields a path to write to, whose file then becomes that of `path`.
+
+    So there is never half a file under the name `path`, whatever moment the
+    process is killed at. Both names end alike.
+    """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{_PARTIAL}{path.name}")
-    partial.write_text(text)
+    yield partial
     os.replace(partial, path)
 
 

@@ -18,6 +18,9 @@ RESUMABLE = frozenset(
         "keep_last",
         "keep_every",
         "steps_per_call",
+        "evaluate_every",
+        "evaluate_samples",
+        "best_by",
     )
 ) | {"build_generator.recompute", "build_discriminator.recompute"}
 
@@ -56,7 +59,7 @@ def check_resumable(before: str, now: str) -> None:
     changed = [
         f"  {name}: {old.get(name)!r} -> {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
-        if name not in RESUMABLE and old.get(name) != new.get(name)
+        if not _is_resumable(name) and old.get(name) != new.get(name)
     ]
     if changed:
         raise ValueError(
@@ -65,6 +68,11 @@ def check_resumable(before: str, now: str) -> None:
             + "\nRun it with the old values, or give the new ones a workdir "
             "of their own with --workdir."
         )
+
+
+def _is_resumable(name):
+    # Scores leave the run as it is.
+    return name in RESUMABLE or name.startswith("make_evaluation.")
 
 
 def _default(name):

@@ -31,6 +31,8 @@ def run_steps(
     log_every,
     sample_every,
     save_every,
+    scores=None,
+    evaluate_every=0,
 ):
     """Runs the training steps; writes what is due after each call.
 
@@ -67,6 +69,12 @@ def run_steps(
                 last or step % every == 0
                 for every in (log_every, sample_every, save_every)
             )
+            scored = (
+                scores
+                and not stopped_by  # Whoever stops it does not want to wait.
+                and (last or step % evaluate_every == 0)
+            )
+            logs, saves = logs or scored, saves or scored
             if logs or samples or saves:
                 with timer.step():
                     check(*unread)
@@ -80,9 +88,13 @@ def run_steps(
                 health.check_collapse(step, values)
                 values |= timer.measure(log.images_per_step)
                 values |= diagnose(gan, d_steps=len(inputs[0][0]))
-                log.scalars(step, values | (grids.scores() if samples else {}))
+                values |= grids.scores() if samples else {}
+                values |= scores.measure(step) if scored else {}
+                log.scalars(step, values)
             if saves:
-                checkpoints.save(step)
+                checkpoint = checkpoints.save(step)
+            if scored:
+                scores.keep_best(checkpoint)
             if samples:
                 grids.save(step, log)
             if step == log.num_steps:

@@ -50,7 +50,7 @@ def record_session(workdir, step: int) -> None:
         ),
         "step": step,
         "command": sys.argv,
-        "commit": _commit(),
+        "commit": source_commit(),
         "python": sys.version.split()[0],
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
@@ -79,7 +79,7 @@ def parse_recorded_config(workdir, bindings=()) -> None:
     parse_config([str(path)], bindings)
 
 
-def _commit():
+def source_commit() -> str | None:
     """Returns the commit of the source tree, with `+` if it has changes."""
     try:
         return subprocess.run(

@@ -9,12 +9,15 @@ from absl import logging
 from sagan.assembly import check_fit, make_gan
 from sagan.checkpoints import Checkpoints, checkpoint_steps
 from sagan.data import agreement, make_dataset
+from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining
+from sagan.evaluation.evaluation import make_evaluation
 from sagan.logs import RunLog
 from sagan.loop import run_steps, step_calls
 from sagan.record import check_config, record_config, record_session
 from sagan.sampling import SampleGrids
 from sagan.settings import (
     check_booleans,
+    check_choices,
     check_integers,
     check_multiples,
     check_numbers,
@@ -47,6 +50,9 @@ def train(
     keep_last: int = 3,
     keep_every: int = 0,
     steps_per_call: int = 1,
+    evaluate_every: int = 0,
+    evaluate_samples: int = 2048,
+    best_by: str = "fid",
 ) -> None:
     """Trains a GAN in `workdir`, going on from its newest checkpoint.
 
@@ -81,6 +87,11 @@ def train(
         steps_per_call: Steps run in one call of the compiled function, so that
             a fast device does not wait for Python; the other periods must be
             multiples of it. Each has a batch of its own in memory.
+        evaluate_every: Steps between scores of the moving average, under the
+            protocol of `make_evaluation`; 0 for none. The best checkpoint is
+            kept in the folder `best`.
+        evaluate_samples: Generated images of these scores.
+        best_by: Score that the best checkpoint is best by, such as "fid".
 
     Raises:
         ValueError: If a setting is out of range, settings do not fit together,
@@ -107,10 +118,18 @@ def train(
         log_every=log_every,
         sample_every=sample_every,
         save_every=save_every,
+        evaluate_every=evaluate_every,
     )
     check_integers(
-        "train", 0, seed=seed, ema_start=ema_start, keep_every=keep_every
+        "train",
+        0,
+        seed=seed,
+        ema_start=ema_start,
+        keep_every=keep_every,
+        evaluate_every=evaluate_every,
     )
+    check_integers("train", 2, evaluate_samples=evaluate_samples)
+    check_choices("train.best_by", [best_by], (*LOWER, *HIGHER))
     check_numbers("train", 0, 1, ema_decay=ema_decay)
     if jit_compile is not None:
         check_booleans("train", jit_compile=jit_compile)
@@ -129,6 +148,15 @@ def train(
     )
     dataset = make_dataset(data_dir=data_dir, download=download)
     check_fit(dataset, gan)
+    scores = None
+    if evaluate_every:
+        scores = ScoresInTraining(
+            workdir,
+            make_evaluation(workdir, data_dir),
+            gan.ema_generator,
+            evaluate_samples,
+            best_by,
+        )
     with hold(workdir):
         _resume(
             pathlib.Path(workdir),
@@ -140,9 +168,11 @@ def train(
             keep_last,
             keep_every,
             steps_per_call,
+            scores,
             log_every=log_every,
             sample_every=sample_every,
             save_every=save_every,
+            evaluate_every=evaluate_every,
         )
 
 
@@ -156,6 +186,7 @@ def _resume(
     keep_last,
     keep_every,
     steps_per_call,
+    scores,
     **periods,
 ):
     """Restores what there is, records the session and runs what is left."""
@@ -186,5 +217,6 @@ def _resume(
             log=log,
             grids=grids,
             checkpoints=checkpoints,
+            scores=scores,
             **periods,
         )

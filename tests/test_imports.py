@@ -6,7 +6,13 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "sagan"
-COMMANDS = {"sagan.train", "sagan.sample", "sagan.summary"}
+COMMANDS = {
+    "sagan.classifier",
+    "sagan.evaluate",
+    "sagan.sample",
+    "sagan.summary",
+    "sagan.train",
+}
 # What a module of a name may import of ours; the rest may import anything
 # but the commands.
 BELOW = {
@@ -26,7 +32,8 @@ BELOW = {
     "diagnostics": {"layers", "machine", "networks", "optimizers"},
     "health": set(),
     "machine": set(),
-    "metrics": {"metrics"},
+    "metrics": {"checkpoints", "layers", "metrics"},
+    "classifier_fit": set(),
     "sampling": set(),
     "settings": set(),
     "workdir": set(),

@@ -58,19 +58,25 @@ def rows(report: Report) -> list[dict[str, object]]:
 
 
 def part_rows(report: Report) -> list[dict[str, object]]:
-    """Returns one row for each form and part of a step."""
+    """Returns one row for each form and part of a step.
+
+    Operations overlap, so their seconds add up to more than a step's: those
+    of a step are shared out among the parts in proportion.
+    """
     table = []
     for form, seconds in report.seconds.items():
         flops = flops_by_part(report.steps[form].step_costs)
         total = sum(seconds.values())
         for part, value in seconds.items():
-            rate = flops.get(part, 0) / value
+            share = value / total
+            mine = share * report.timings[form, "step"].median
+            rate = flops.get(part, 0) / mine
             table.append(
                 {
                     "form": form,
                     "part": part,
-                    "seconds": value,
-                    "share": value / total,
+                    "seconds": mine,
+                    "share": share,
                     "gflop": flops.get(part, 0) / 1e9,
                     "gflops": rate / 1e9,
                     "share_of_conv": rate / report.ceilings.conv,
@@ -126,7 +132,7 @@ def _part_lines(report):
     table, text = part_rows(report), []
     for form in report.seconds:
         mine = [row for row in table if row["form"] == form]
-        text.append(f"{form}: operations of a step by part")
+        text.append(f"{form}: a step by part, seconds, share, GFLOP/s")
         for row in mine:
             rate = f"{row['gflops']:9.0f}" if row["gflops"] >= 1 else ""
             text.append(

@@ -28,7 +28,8 @@ def layer_table(
         ),
     ]
     lines += [
-        _line(row.name, row.shape, [others[row.name]], [row]) for row in rewritten
+        _line(row.name, row.shape, [others[row.name]], [row])
+        for row in rewritten
     ]
     pointwise = [
         [row for row in rows if row.is_pointwise] for rows in (plain, rewritten)

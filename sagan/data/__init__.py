@@ -6,6 +6,7 @@
 from sagan.data.batches import ImageDataset
 from sagan.data.pipeline import make_dataset
 from sagan.data.preprocessing import CUSTOMARY_CROPS
+from sagan.data.shifts import shifted_batches
 from sagan.data.synthetic_agreement import agreement, shuffle_halves
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "ImageDataset",
     "agreement",
     "make_dataset",
+    "shifted_batches",
     "shuffle_halves",
 ]

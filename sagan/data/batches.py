@@ -77,6 +77,26 @@ class ImageDataset:
         # Stacking is a copy: made while the step before it runs.
         return data.batch(d_steps, drop_remainder=True).prefetch(1)
 
+    def one_pass(self) -> tf.data.Dataset:
+        """Yields each example once: the first `size` of `batches()`.
+
+        Returns:
+            As `batches()`, but finite, and the last batch may be smaller.
+        """
+
+        def trim(batch, example):
+            left = self.size - batch * self.batch_size
+            images, labels = example
+            return images[:left], labels[:left]
+
+        num_batches = -(-self.size // self.batch_size)
+        batches = self.batches().take(num_batches).enumerate().map(trim)
+        # If their number is unknown, `keras.Model.evaluate` counts one batch
+        # more, of images that are all wrong.
+        return batches.apply(
+            tf.data.experimental.assert_cardinality(num_batches)
+        )
+
     def _finish(self, batch, example):
         images, labels = example
         square = [self.batch_size, self.image_size, self.image_size]

@@ -1,1 +1,1 @@
-"""Scores of generated images, as pure functions of their features."""
+"""Scores of generated images, and what embeds images for them."""

@@ -102,6 +102,24 @@ def test_each_epoch_visits_every_example_once(mode, folder):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_one_pass_has_every_example_once_and_ends(mode, folder):
+    dataset = _open(mode, folder, num_classes=10 if "tfds" in mode else 4)
+    passes = [list(dataset.one_pass().as_numpy_iterator()) for _ in range(2)]
+    # Known beforehand: Keras counts a batch too many where it is not.
+    assert len(passes[0]) == len(dataset.one_pass()) == -(-dataset.size // 5)
+    assert sum(len(labels) for _, labels in passes[0]) == dataset.size
+    images = np.concatenate([x for x, _ in passes[0]])
+    assert len({image.tobytes() for image in images}) == dataset.size
+    np.testing.assert_equal(passes[0], passes[1])
+    # They are the first epoch.
+    for (images, labels), (their_images, their_labels) in zip(
+        passes[0], _take(dataset, len(passes[0])), strict=True
+    ):
+        np.testing.assert_array_equal(images, their_images[: len(images)])
+        np.testing.assert_array_equal(labels, their_labels[: len(labels)])
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_pixels_labels_and_types(mode, folder):
     dataset = _open(mode, folder, num_classes=10 if "tfds" in mode else 4)
     spec = dataset.batches().element_spec

@@ -4,45 +4,14 @@ import pathlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
+from fake_tfds import write_fake
 from PIL import Image
 
 from sagan.data import make_dataset
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TFDS = REPOSITORY / ".." / "shared" / "data" / "tfds"
-
-
-def _write_fake(name, root, examples):
-    """Writes `examples` as the "train" split of a dataset TFDS can read."""
-    builder = tfds.builder(name, data_dir=root, try_gcs=False)
-    features = builder.info.features
-    folder = pathlib.Path(root) / name / str(builder.version)
-    folder.mkdir(parents=True)
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=folder,
-        dataset_name=name,
-        split="train",
-        filetype_suffix="tfrecord",
-    )
-    path = template.sharded_filepath(shard_index=0, num_shards=1)
-    num_bytes = 0
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for example in examples:
-            encoded = features.encode_example(example)
-            record = features.serialize_example(encoded)
-            num_bytes += len(record)
-            writer.write(record)
-    split = tfds.core.SplitInfo(
-        name="train",
-        shard_lengths=[len(examples)],
-        num_bytes=num_bytes,
-        filename_template=template,
-    )
-    tfds.folder_dataset.write_metadata(
-        data_dir=str(folder), features=features, split_infos=[split]
-    )
 
 
 def _celeb_a_example(image):
@@ -62,11 +31,11 @@ def fakes(tmp_path_factory):
     image = np.zeros([218, 178, 3], np.uint8)
     image[..., 0] = 255
     image[20:198] = np.linspace(60, 180, 178)[:, None].astype(np.uint8)
-    _write_fake("celeb_a", str(root), [_celeb_a_example(image)] * 4)
+    write_fake("celeb_a", str(root), [_celeb_a_example(image)] * 4)
     rng = np.random.default_rng(0)
     grey = rng.integers(0, 256, [20, 28, 28, 1], np.uint8)
     examples = [{"image": x, "label": i % 10} for i, x in enumerate(grey)]
-    _write_fake("fashion_mnist", str(root), examples)
+    write_fake("fashion_mnist", str(root), examples)
     return root, image, grey
 
 
@@ -221,7 +190,7 @@ def test_failed_download_is_explained_and_cleaned_up(
 def test_examples_without_a_class(tmp_path, cache):
     image = np.random.default_rng(0).integers(0, 256, [28, 28, 1], np.uint8)
     examples = [{"image": image, "label": -1}] * 4
-    _write_fake("fashion_mnist", str(tmp_path), examples)
+    write_fake("fashion_mnist", str(tmp_path), examples)
     with pytest.raises(ValueError, match="without a class .label -1"):
         _open("fashion_mnist", tmp_path, num_classes=10, cache=cache)
     assert _open("fashion_mnist", tmp_path, cache=cache).size == 4

@@ -28,7 +28,8 @@ def shipped_shapes():
     """Of all 1x1 convolutions in the networks of configs/, on one image."""
     shapes = set()
     for path in pathlib.Path("configs").glob("*.gin"):
-        if not path.stem.startswith("mixed_"):  # Deltas without networks.
+        # Neither deltas nor classifiers have the networks.
+        if not path.stem.startswith(("mixed_", "classifier_")):
             gin.clear_config()
             shapes |= set(config_shapes([str(path)], batch_size=1))
     # Discriminator updates see twice as many images.

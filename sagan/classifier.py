@@ -1,0 +1,47 @@
+"""Trains a classifier of a data set, whose features are to score images of it.
+
+  python -m sagan.classifier --gin_config=configs/classifier_cifar10.gin \\
+    --workdir=runs/classifier_cifar10 --data_dir=DIR
+
+It learns the labels of the data set itself, so no network has to be
+downloaded. The classifier goes to --workdir once it is trained; run again, the
+command says how good it is.
+"""
+
+from absl import app, flags
+
+from sagan.startup import command, start_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string(
+    "gin_config", [], "Config file; repeat it to override one with the next."
+)
+flags.DEFINE_multi_string(
+    "gin_bindings", [], 'Setting that overrides the files, such as "EPOCHS=4".'
+)
+flags.DEFINE_string(
+    "workdir", None, "Folder of the classifier; runs/NAME for configs/NAME.gin."
+)
+flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
+flags.DEFINE_boolean(
+    "download", False, "Download and prepare the data set if it is missing."
+)
+
+
+def main(argv):
+    with command(argv):
+        start_tensorflow()
+        from sagan.classifying import train_classifier
+        from sagan.config import config_name, parse_config
+
+        parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
+        name = config_name(FLAGS.gin_config)
+        train_classifier(
+            workdir=FLAGS.workdir or f"runs/{name}",
+            data_dir=FLAGS.data_dir,
+            download=FLAGS.download,
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)

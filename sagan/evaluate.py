@@ -1,0 +1,55 @@
+"""Scores a run's checkpoints: FID, KID, IS, precision, recall and more.
+
+  python -m sagan.evaluate --workdir=runs/cifar10 --data_dir=DIR
+  python -m sagan.evaluate --workdir=runs/cifar10 --step=all \\
+    --features=runs/classifier_cifar10 --num_samples=10000 --weights=ema,raw
+
+Every score goes to scores.jsonl in the run's folder, with its protocol.
+"""
+
+from absl import app, flags
+
+from sagan.startup import command, start_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
+flags.DEFINE_string("step", "last", "all, last, best or a step.")
+flags.DEFINE_string(
+    "features", None, "classifier, inception or a path; the config's if absent."
+)
+flags.DEFINE_integer("num_samples", None, "Generated images.", lower_bound=2)
+flags.DEFINE_list("weights", ["ema"], "ema, raw or both.")
+flags.DEFINE_list(
+    "statistics", ["moving"], "Of batch norm: moving, batch, standing."
+)
+flags.DEFINE_multi_string("gin_bindings", [], "Override the run's config.")
+
+
+def main(argv):
+    with command(argv):
+        start_tensorflow()
+        from sagan.evaluation.evaluation import check_modes
+        from sagan.evaluation.runs import evaluate_run
+        from sagan.record import parse_recorded_config
+
+        check_modes(FLAGS.weights, FLAGS.statistics)
+        bindings = list(FLAGS.gin_bindings)
+        # Settings, like any other: what is scored is what the config says.
+        for name in ("features", "num_samples"):
+            if FLAGS[name].value is not None:
+                value = repr(FLAGS[name].value)
+                bindings.append(f"make_evaluation.{name} = {value}")
+        parse_recorded_config(FLAGS.workdir, bindings)
+        lines = evaluate_run(
+            FLAGS.workdir,
+            FLAGS.data_dir,
+            FLAGS.step,
+            FLAGS.weights,
+            FLAGS.statistics,
+        )
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    app.run(main)

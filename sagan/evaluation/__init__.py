@@ -1,0 +1,1 @@
+"""Scores of runs: which images against which, and what is put on record."""

@@ -1,0 +1,102 @@
+"""Scores during training, and the best checkpoint by one of them."""
+
+import json
+import os
+import pathlib
+import shutil
+
+from absl import logging
+
+from sagan.checkpoints import write_text
+from sagan.evaluation.evaluation import Evaluation
+from sagan.evaluation.records import write_record
+
+BEST_FOLDER = "best"
+_BEST_FILE = "best.json"
+# Scores that a checkpoint can be chosen by; of some more is better.
+LOWER = ("fid", "kid", "intra_fid")
+HIGHER = ("is", "precision", "recall", "density", "coverage")
+
+
+class ScoresInTraining:
+    """Scores the moving average as training goes on; keeps the best.
+
+    Args:
+        workdir: The run's folder.
+        evaluation: Under whose protocol.
+        generator: The generator that holds the moving average.
+        num_samples: Images of each score: few, to be quick.
+        by: Of `LOWER` or `HIGHER`: what the best checkpoint is best by.
+    """
+
+    def __init__(
+        self, workdir, evaluation: Evaluation, generator, num_samples, by
+    ):
+        self.workdir = pathlib.Path(workdir)
+        self.evaluation = evaluation
+        self.generator = generator
+        self.num_samples = num_samples
+        self.by = by
+        self.record = None  # Of the last step that was scored.
+
+    def measure(self, step: int) -> dict[str, float]:
+        """Scores a step, for the record; returns scores by name for the log."""
+        record = self.evaluation.record(
+            self.generator, step, "ema", num_samples=self.num_samples
+        )
+        write_record(self.workdir, record)
+        self.record = record
+        logging.info(
+            "step %d  %s %.4g (%d samples; real images %.4g)",
+            step,
+            self.by,
+            record[self.by],
+            self.num_samples,
+            self.evaluation.floor[self.by],
+        )
+        return {
+            f"score/{name}_ema": record[name]
+            for name in (*LOWER, *HIGHER)
+            if name in record
+        }
+
+    def keep_best(self, checkpoint: pathlib.Path) -> None:
+        """Keeps the checkpoint of the step if none before was better."""
+        if self._is_best(self.record[self.by]):
+            self._keep(checkpoint)
+
+    def _is_best(self, value):
+        path = self.workdir / BEST_FOLDER / _BEST_FILE
+        if not path.is_file():
+            return True
+        before = json.loads(path.read_text())
+        if before["by"] != self.by:
+            return True
+        if self.by in LOWER:
+            return value < before["value"]
+        return value > before["value"]
+
+    def _keep(self, checkpoint):
+        folder = self.workdir / BEST_FOLDER
+        partial = self.workdir / f".partial_{BEST_FOLDER}"
+        shutil.rmtree(partial, ignore_errors=True)
+        # Checkpoints never change: a second name for each file will do.
+        shutil.copytree(
+            checkpoint, partial / checkpoint.name, copy_function=_link
+        )
+        content = {
+            "step": self.record["step"],
+            "by": self.by,
+            "value": self.record[self.by],
+        }
+        write_text(partial / _BEST_FILE, json.dumps(content) + "\n")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+
+
+def _link(source, target):
+    try:
+        os.link(source, target)
+    except OSError:  # Not on every file system.
+        shutil.copy2(source, target)

@@ -1,0 +1,108 @@
+"""Scores on record: a line of JSON each, and tables of what compares."""
+
+import datetime
+import json
+import pathlib
+
+import tensorflow as tf
+
+from sagan.record import source_commit
+
+SCORES_FILE = "scores.jsonl"
+# Columns of a table, with the digits that mean something.
+_COLUMNS = {
+    "fid": ".2f", "kid": ".4f", "is": ".2f", "is_10": ".2f",
+    "precision": ".3f", "recall": ".3f", "density": ".3f", "coverage": ".3f",
+    "intra_fid": ".2f",
+}  # fmt: skip
+
+
+def write_record(workdir, record: dict[str, object]) -> None:
+    """Adds a line to the run's `scores.jsonl`, and points to TensorBoard."""
+    workdir = pathlib.Path(workdir)
+    record = record | {
+        "commit": source_commit(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+    }
+    with (workdir / SCORES_FILE).open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    board = tf.summary.create_file_writer(str(workdir / "tensorboard"))
+    with board.as_default(record["step"]):
+        for name in _COLUMNS.keys() & record.keys():
+            mode = f"{record['weights']}_{record['statistics']}"
+            tf.summary.scalar(f"evaluation/{name}_{mode}", record[name])
+    board.close()
+
+
+def read_records(workdir) -> list[dict[str, object]]:
+    """Returns the records of a run, oldest first; torn lines are skipped."""
+    path = pathlib.Path(workdir) / SCORES_FILE
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
+
+
+def table(records: list[dict[str, object]]) -> list[str]:
+    """Returns a table of scores, with the floor as its last row.
+
+    Raises:
+        ValueError: If two records are of different protocols, naming how they
+            differ: their numbers do not compare.
+    """
+    first = records[0]
+    for record in records[1:]:
+        _check_same(first["protocol"], record["protocol"])
+    names = [name for name in _COLUMNS if name in first]
+    rows = [("step", "weights", "batch norm", *names)]
+    rows += [
+        (
+            str(record["step"]),
+            record["weights"],
+            record["statistics"],
+            *_cells(record, names),
+        )
+        for record in records
+    ]
+    floor = first["floor"]
+    rows.append(("real images", "", "", *_cells(floor, names)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
+        for row in rows
+    ]
+
+
+def protocol_line(record: dict[str, object]) -> str:
+    """Returns the protocol of a record in a line."""
+    protocol = record["protocol"]
+    return (
+        f"{protocol['num_samples']} samples against {protocol['num_real']} of "
+        f"{protocol['dataset']} ({protocol['split']}), "
+        f"{protocol['image_size']} pixels, {protocol['features']} "
+        f"{protocol['features_sha256'][:12]}, resize: {protocol['resize']}"
+    )
+
+
+def _cells(scores, names):
+    return [
+        format(scores[name], _COLUMNS[name]) if name in scores else ""
+        for name in names
+    ]
+
+
+def _check_same(one, other):
+    differing = [
+        f"{name}: {one.get(name)!r} and {other.get(name)!r}"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            "These scores are of different protocols and do not compare: "
+            + "; ".join(differing)
+            + ". Score both under one."
+        )

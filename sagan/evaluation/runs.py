@@ -1,0 +1,91 @@
+"""Scores of a run's checkpoints."""
+
+import pathlib
+from collections.abc import Iterable
+
+from absl import logging
+
+from sagan.builders import build_generator
+from sagan.checkpoints import checkpoint_steps, restore_generator
+from sagan.evaluation.best import BEST_FOLDER
+from sagan.evaluation.evaluation import make_evaluation
+from sagan.evaluation.records import protocol_line, table, write_record
+
+ALL, LAST, BEST = "all", "last", "best"
+
+
+def evaluate_run(
+    workdir, data_dir, step: str, weights: Iterable[str], statistics
+) -> list[str]:
+    """Scores checkpoints of a run, and puts each score on record.
+
+    The run's config is parsed already.
+
+    Args:
+        workdir: The run's folder.
+        data_dir: Where TFDS data sets are; None for the TFDS default.
+        step: "all", "last", "best" (of those scored in training) or a step.
+        weights: Of `WEIGHTS`.
+        statistics: Of `STATISTICS`.
+
+    Returns:
+        Lines of a table.
+
+    Raises:
+        ValueError: If there is no such checkpoint, or no way to score it.
+    """
+    folder, steps = find_steps(workdir, step)
+    generator = build_generator()
+    # Before the data are opened, which may take long.
+    restore_generator(folder, generator, steps[0], ema=True)
+    evaluation = make_evaluation(workdir, data_dir)
+    records = []
+    for number in steps:
+        for which in weights:
+            restore_generator(folder, generator, number, ema=which == "ema")
+            for mode in statistics:
+                record = evaluation.record(generator, number, which, mode)
+                write_record(workdir, record)
+                logging.info(
+                    "Step %d, %s weights, %s statistics: FID %.2f, %.0f s.",
+                    number,
+                    which,
+                    mode,
+                    record["fid"],
+                    record["seconds"],
+                )
+                records.append(record)
+    return [
+        *table(records),
+        f"{protocol_line(records[0])}; real images: "
+        f"{evaluation.floor_samples} of {evaluation.protocol['floor_split']}",
+    ]
+
+
+def find_steps(workdir, step: str) -> tuple[pathlib.Path, list[int]]:
+    """Returns the folder of checkpoints, and the steps asked for.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    folder = pathlib.Path(workdir) / "checkpoints"
+    if step == BEST:
+        folder = pathlib.Path(workdir) / BEST_FOLDER
+        if not checkpoint_steps(folder):
+            raise ValueError(
+                f"{workdir} has no best checkpoint: train with "
+                "train.evaluate_every, or give a step."
+            )
+    steps = checkpoint_steps(folder)
+    if not steps:
+        raise ValueError(f"There is no checkpoint in {folder}: train first.")
+    if step == ALL:
+        return folder, steps
+    if step in (LAST, BEST):
+        return folder, steps[-1:]
+    if not step.isdigit() or int(step) not in steps:
+        raise ValueError(
+            f"--step is {step!r}: expected all, last, best or one of "
+            f"{', '.join(map(str, steps))}."
+        )
+    return folder, [int(step)]

@@ -1,0 +1,115 @@
+"""Generated images to be scored, by what batch norm normalises with."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from sagan.latents import draw_latents
+from sagan.layers.norm import BatchNorm
+
+# What normalises: the moving moments; those of each batch; or the moments of
+# some batches of these very weights, averaged ("standing").
+STATISTICS = ("moving", "batch", "standing")
+_STANDING_BATCHES = 16
+
+
+def sample_batches(
+    generator, num_samples: int, seed: int, batch_size: int, statistics: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields generated images and their labels, which are drawn uniformly.
+
+    Latents and labels are a function of `num_samples` and `seed`. The
+    generator's variables are afterwards as before.
+
+    Args:
+        generator: A `Generator`.
+        num_samples: Images in all.
+        seed: Of latents and labels.
+        batch_size: Images a batch; the last may be smaller.
+        statistics: One of `STATISTICS`.
+
+    Yields:
+        Images `[batch, size, size, channels]`, float32 in [-1, 1], and labels
+        `[batch]`, int32.
+    """
+    inputs = draw_latents(
+        num_samples, generator.latent_dim, generator.num_classes, [seed, 0]
+    )
+    with _kept_state(generator) as restore:
+        if statistics == "standing":
+            _stand(generator, seed, batch_size, restore)
+        call = _compiled(generator, training=statistics == "batch")
+        for start in range(0, num_samples, batch_size):
+            latents, labels = (x[start : start + batch_size] for x in inputs)
+            images = call(latents, labels).numpy()
+            if statistics == "batch":
+                restore()
+            yield images, labels.numpy()
+
+
+def _compiled(generator, training) -> Callable:
+    # Batches of another size, as the last, take the same function.
+    latents = tf.TensorSpec([None, generator.latent_dim])
+    return tf.function(
+        lambda latents, labels: generator(latents, labels, training=training),
+        input_signature=[latents, tf.TensorSpec([None], tf.int32)],
+        autograph=False,
+    )
+
+
+@contextlib.contextmanager
+def _kept_state(generator):
+    """Puts moments and `u` back at the end, or when what it gives is called."""
+    state = [(v, v.numpy()) for v in generator.non_trainable_variables]
+
+    def restore():
+        for variable, value in state:
+            variable.assign(value)
+
+    try:
+        yield restore
+    finally:
+        restore()
+
+
+def _stand(generator, seed, batch_size, restore):
+    """Sets the moving moments to those of `_STANDING_BATCHES` batches."""
+    norms = [
+        layer
+        for layer in generator._flatten_layers()  # Keras has no public walk.
+        if isinstance(layer, BatchNorm)
+    ]
+    decays = [layer.decay for layer in norms]
+    try:
+        for layer in norms:
+            layer.decay = 0.0  # Moving moments are then those of the batch.
+        batches = list(_moments(generator, norms, seed, batch_size))
+    finally:
+        for layer, decay in zip(norms, decays, strict=True):
+            layer.decay = decay
+    restore()
+    for layer, moments in zip(norms, zip(*batches, strict=True), strict=True):
+        means, squares = np.mean(moments, axis=0)
+        layer.moving_mean.assign(means)
+        layer.moving_variance.assign(squares - np.square(means))
+
+
+def _moments(generator, norms, seed, batch_size):
+    """Yields, for each batch, each layer's means and means of squares."""
+    call = _compiled(generator, training=True)
+    for i in range(_STANDING_BATCHES):
+        call(
+            *draw_latents(
+                batch_size,
+                generator.latent_dim,
+                generator.num_classes,
+                [seed, 1 + i],
+            )
+        )
+        yield [
+            (mean, layer.moving_variance.numpy() + np.square(mean))
+            for layer in norms
+            for mean in [layer.moving_mean.numpy()]
+        ]

@@ -1,0 +1,252 @@
+"""Scores of runs: in training, by the command, and against what."""
+
+import json
+import subprocess
+import sys
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sagan.checkpoints import checkpoint_steps
+from sagan.config import parse_config
+from sagan.evaluation import evaluation as evaluation_module
+from sagan.evaluation import reference
+from sagan.evaluation.best import BEST_FOLDER, ScoresInTraining
+from sagan.evaluation.evaluation import make_evaluation
+from sagan.evaluation.records import SCORES_FILE, read_records
+from sagan.evaluation.reference import open_real
+from sagan.logs import read_metrics
+from sagan.metrics.embedding import quantise
+from sagan.training import train
+
+SCORES = {
+    "fid", "kid", "kid_std", "precision", "recall", "density", "coverage",
+    "is", "is_10", "is_10_std", "intra_fid",
+}  # fmt: skip
+
+
+def evaluate(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "sagan.evaluate", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluation(bindings, tmp_path_factory):
+    parse_config(["configs/synthetic.gin"], bindings)
+    made = make_evaluation(tmp_path_factory.mktemp("evaluation"))
+    gin.clear_config()
+    return made
+
+
+def test_training_puts_scores_on_record_and_in_its_log(run):
+    records = read_records(run)
+    assert [r["step"] for r in records] == [2, 4]
+    assert records[0].keys() >= SCORES
+    assert records[0]["protocol"]["num_samples"] == 120
+    assert records[0]["floor"].keys() == SCORES
+    logged = {m["step"]: m for m in read_metrics(run)}
+    for record in records:
+        line = logged[record["step"]]
+        assert line["score/fid_ema"] == record["fid"]
+        assert line["score/recall_ema"] == record["recall"]
+
+
+def test_the_best_checkpoint_is_kept(run):
+    records = {r["step"]: r for r in read_records(run)}
+    best = json.loads((run / BEST_FOLDER / "best.json").read_text())
+    assert best["by"] == "fid"
+    assert best["value"] == min(r["fid"] for r in records.values())
+    assert best["value"] == records[best["step"]]["fid"]
+    (step,) = checkpoint_steps(run / BEST_FOLDER)
+    assert step == best["step"]
+    one, other = (
+        tf.train.load_checkpoint(str(folder / f"step_{step:08d}/checkpoint"))
+        for folder in (run / BEST_FOLDER, run / "checkpoints")
+    )
+    for name in one.get_variable_to_shape_map():
+        np.testing.assert_array_equal(
+            one.get_tensor(name), other.get_tensor(name)
+        )
+
+
+@pytest.mark.parametrize(
+    ("by", "values", "kept"),
+    [("fid", (5.0, 3.0, 4.0), 2), ("recall", (0.1, 0.3, 0.2), 2)],
+)
+def test_better_is_lower_or_higher_by_the_score(tmp_path, by, values, kept):
+    for step, value in enumerate(values, start=1):
+        checkpoint = tmp_path / f"checkpoints/step_{step:08d}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "checkpoint.index").write_text(str(step))
+        # Anew each time, as by a run that goes on.
+        scores = ScoresInTraining(tmp_path, None, None, 10, by)
+        scores.record = {"step": step, by: value}
+        scores.keep_best(checkpoint)
+    best = tmp_path / BEST_FOLDER
+    assert checkpoint_steps(best) == [kept]
+    file = best / f"step_{kept:08d}" / "checkpoint.index"
+    assert file.read_text() == str(kept)
+
+
+def test_scores_do_not_change_the_run(run, bindings, tmp_path):
+    parse_config(["configs/synthetic.gin"], [*bindings, "NUM_STEPS = 4"])
+    train(workdir=str(tmp_path))
+    for one, other in zip(read_metrics(run), read_metrics(tmp_path)):  # noqa: B905
+        assert one["d_loss"] == other["d_loss"]
+
+
+def test_the_command_scores_checkpoints(run):
+    before = len(read_records(run))
+    result = evaluate(
+        f"--workdir={run}",
+        "--step=all",
+        "--weights=ema,raw",
+        "--statistics=moving,standing",
+        "--num_samples=130",
+    )
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert rows[0][:2] == ["step", "weights"]
+    assert [row[:3] for row in rows[1:9]] == [
+        [step, weights, statistics]
+        for step in ("2", "4")
+        for weights in ("ema", "raw")
+        for statistics in ("moving", "standing")
+    ]
+    assert rows[9][:2] == ["real", "images"]
+    assert "130 samples against 200 of synthetic (train)" in result.stdout
+    records = read_records(run)[before:]
+    assert len(records) == 8
+    for record in records:
+        assert record["protocol"]["num_samples"] == 130
+        assert record["protocol"]["features"] == "coarse"
+        assert record["seconds"] >= 0
+        assert record["peak_memory_bytes"] > 0
+        assert np.isfinite([record[name] for name in SCORES]).all()
+    assert len({record["fid"] for record in records}) == 8
+    assert (run / SCORES_FILE).read_text().count("\n") == before + 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--step=3"], "--step is '3': expected all, last, best or one of 2"),
+        (["--step=newest"], "--step is 'newest'"),
+        (["--weights=averaged"], "--weights has 'averaged'"),
+        (["--statistics=none"], "--statistics has 'none'"),
+        (["--features=nowhere"], "nowhere is no feature network"),
+        (["--num_samples=1"], "num_samples"),
+    ],
+)
+def test_the_command_names_a_mistake(run, arguments, message):
+    before = (run / SCORES_FILE).read_text()
+    result = evaluate(f"--workdir={run}", *arguments)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (run / SCORES_FILE).read_text() == before
+
+
+def test_without_a_classifier_the_message_says_how_to_train_one(
+    bindings, tmp_path
+):
+    settings = [b for b in bindings if "features" not in b]
+    parse_config(["configs/synthetic.gin"], settings)
+    with pytest.raises(ValueError, match="python -m sagan.classifier"):
+        make_evaluation(tmp_path)
+
+
+def test_a_generator_is_scored_the_same_twice(evaluation, run):
+    from tiny_gan import make_generator
+
+    generator = make_generator()
+    one, other = (
+        evaluation.record(generator, 1, "ema", num_samples=60) for _ in range(2)
+    )
+    for name in SCORES:
+        assert one[name] == other[name]
+
+
+def test_the_floor_is_better_than_noise(evaluation):
+    from tiny_gan import make_generator
+
+    noise = evaluation.record(make_generator(), 0, "raw")
+    assert evaluation.floor_samples == 150
+    assert evaluation.floor["fid"] < 0.2 * noise["fid"]
+    assert evaluation.floor["coverage"] > 2 * noise["coverage"]
+
+
+def test_features_of_real_images_are_computed_once(
+    bindings, tmp_path, monkeypatch
+):
+    parse_config(["configs/synthetic.gin"], bindings)
+    first = make_evaluation(tmp_path)
+    files = sorted((tmp_path / "sagan_features").iterdir())
+    assert len(files) == 2
+    assert "synthetic_train_32x32x3_200of200_coarse_" in files[1].name
+
+    def refuse(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(reference, "embed_images", refuse)
+    again = make_evaluation(tmp_path)
+    assert again.floor == first.floor
+    np.testing.assert_array_equal(again.real.mean, first.real.mean)
+    monkeypatch.undo()
+    # Other images, other features.
+    with gin.unlock_config():
+        gin.bind_parameter("make_dataset.num_examples", 180)
+    assert make_evaluation(tmp_path).real.count == 180
+    assert len(list((tmp_path / "sagan_features").iterdir())) > 2
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    bindings, tmp_path, monkeypatch
+):
+    parse_config(["configs/synthetic.gin"], bindings)
+    (tmp_path / "sagan_features").write_text("a file in its place")
+    assert make_evaluation(tmp_path).real.count == 200
+
+
+def test_a_folder_of_images_is_compared_with_its_other_half(bindings, tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(130):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"images/{i}.png")
+    settings = [b for b in bindings if "num_examples" not in b]
+    parse_config(
+        ["configs/synthetic.gin"],
+        [
+            *settings,
+            f"make_dataset.name = 'folder:{tmp_path}/images'",
+            "NUM_CLASSES = 0",
+        ],
+    )
+    made = make_evaluation(tmp_path / "run")
+    assert made.real.count == 130
+    assert made.floor_samples == 64  # Every other batch of 4.
+    assert made.protocol["floor_split"] == "halves"
+    assert made.protocol["labels"] == "none"
+    assert "intra_fid" not in made.floor
+    assert len(list((tmp_path / "sagan_features").iterdir())) == 1
+
+
+def test_real_images_are_not_mirrored_and_seen_once(bindings):
+    parse_config(
+        ["configs/synthetic.gin"], [*bindings, "make_dataset.flip = True"]
+    )
+    data = open_real(None, None)
+    images = np.concatenate([i for i, _ in data.one_pass()])
+    assert len(images) == 200
+    assert len(np.unique(images.reshape(200, -1), axis=0)) == 200
+    np.testing.assert_array_equal(quantise(images), images)
+    assert evaluation_module.WEIGHTS == ("ema", "raw")
