@@ -65,6 +65,17 @@ def check_equal(network, expected_network, scalars, expected_scalars):
         ), name
 
 
+def test_a_graph_makes_the_update_of_the_whole_batch():
+    """With spectral norm, whose `u` the loop sets back for each part."""
+    images, labels = make_batch(batch=BATCH)
+    whole, parts = make_sgd_gan(), make_sgd_gan(accumulation=4)
+    latents = whole.draw_latents(BATCH, [0, 0])
+    arguments = images[0], labels[0], *latents
+    expected = whole.d_update(*arguments)
+    scalars = parts.d_update(*arguments)
+    check_equal(parts.discriminator, whole.discriminator, scalars, expected)
+
+
 @pytest.mark.usefixtures("run_eagerly")
 @pytest.mark.parametrize("accumulation", [2, 4])
 def test_discriminator_update_is_that_of_the_whole_batch(accumulation):

@@ -72,6 +72,13 @@ def test_it_goes_together_with_micro_batches(run_eagerly):
     )
 
 
+def test_it_goes_together_with_attention_in_blocks(run_eagerly):
+    check_equal(
+        run_updates("float32", query_block=32),
+        run_updates("float32", query_block=32, recompute=True),
+    )
+
+
 def test_a_graph_holds_less_and_computes_the_same():
     settings = {"batch": 32, "base_channels": 4, "attention_resolutions": ()}
     plain = run_updates("float32", **settings)
