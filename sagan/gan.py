@@ -69,6 +69,7 @@ class GAN:
         self.seed = seed
         self.ema_decay = ema_decay
         self.ema_start = ema_start
+        self.jit_compile = jit_compile
         self.joint_batch = joint_batch
         self.accumulation = accumulation
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")

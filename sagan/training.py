@@ -144,7 +144,12 @@ def train(
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     gan = make_gan(
-        seed, ema_decay, ema_start, jit_compile, joint_batch, accumulation
+        seed=seed,
+        ema_decay=ema_decay,
+        ema_start=ema_start,
+        jit_compile=jit_compile,
+        joint_batch=joint_batch,
+        accumulation=accumulation,
     )
     dataset = make_dataset(data_dir=data_dir, download=download)
     check_fit(dataset, gan)

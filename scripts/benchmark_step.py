@@ -63,7 +63,7 @@ def main(argv):
         name = config_name(FLAGS.gin_config)
         out = pathlib.Path(FLAGS.out) / f"step_{name}.csv"
         write(out, report, title=name)
-    logging.info("Wrote %s and .png.", out)
+    logging.info("Wrote %s, and _parts.csv and .png beside it.", out)
     print("\n".join(lines(report)))
 
 

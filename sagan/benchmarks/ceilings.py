@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from sagan.benchmarks.timing import time_in_turn
 
-MATRIX_SIDE = 2048
-COPIED_BYTES = 128_000_000
+# A GPU is done with less before Python has asked for more.
+_ON_GPU = bool(tf.config.list_physical_devices("GPU"))
+MATRIX_SIDE = 8192 if _ON_GPU else 2048
+COPIED_BYTES = 4_096_000_000 if _ON_GPU else 128_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Convolution:
         return "x".join(map(str, self.inputs)) + f"->{self.filters}"
 
 
-# Its 256 channels and 8192 positions suit every kernel.
-_LARGE = Convolution((32, 16, 16, 256), 256)
+# Its 256 channels and 8192 positions, or more, suit every kernel.
+LARGE = Convolution((2048 if _ON_GPU else 32, 16, 16, 256), 256)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +38,11 @@ class Ceilings:
     """Rates of this machine for one dtype.
 
     Attributes:
-        gemm: FLOP/s of a product of two square matrices, side 2048.
+        gemm: FLOP/s of a product of two large square matrices.
         conv: FLOP/s of a 3x3 convolution, forward.
         input_gradient: FLOP/s of its gradient to the inputs.
         filter_gradient: FLOP/s of its gradient to the kernel.
-        copy: Bytes/s, read and written, of an element-wise negation of 128 MB.
+        copy: Bytes/s, read and written, of an element-wise negation.
     """
 
     gemm: float
@@ -51,16 +53,14 @@ class Ceilings:
 
 
 def measure_ceilings(dtype: str, samples: int = 9) -> Ceilings:
-    """Measures the ceilings for a dtype, as lower quartiles of the seconds.
-
-    The convolution has 256 to 256 channels, on 32 feature maps of 16x16.
-    """
-    timings = time_in_turn(ceiling_calls(dtype, _LARGE), samples)
-    seconds = {name: timing.lower for name, timing in timings.items()}
-    return ceilings_of(seconds, _LARGE)
+    """Measures the ceilings for a dtype, as medians."""
+    timings = time_in_turn(ceiling_calls(dtype), samples)
+    return ceilings_of({name: t.median for name, t in timings.items()})
 
 
-def ceilings_of(seconds: dict[str, float], shape: Convolution) -> Ceilings:
+def ceilings_of(
+    seconds: dict[str, float], shape: Convolution = LARGE
+) -> Ceilings:
     """Makes the `Ceilings` of the seconds of each of `ceiling_calls`."""
     return Ceilings(
         gemm=2 * MATRIX_SIDE**3 / seconds["gemm"],
@@ -71,8 +71,15 @@ def ceilings_of(seconds: dict[str, float], shape: Convolution) -> Ceilings:
     )
 
 
-def ceiling_calls(dtype: str, shape: Convolution) -> dict[str, Callable]:
-    """Returns a compiled function for each attribute of `Ceilings`."""
+def ceiling_calls(
+    dtype: str, shape: Convolution = LARGE
+) -> dict[str, Callable]:
+    """Returns a compiled function for each attribute of `Ceilings`.
+
+    Args:
+        dtype: Of everything.
+        shape: Of the convolution; by default one that suits every kernel.
+    """
 
     def noise(*sizes):
         return tf.cast(tf.random.stateless_normal(sizes, [0, 0]), dtype)

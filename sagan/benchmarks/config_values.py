@@ -14,6 +14,7 @@ _STEP = (
     "ema_start",
     "jit_compile",
     "joint_batch",
+    "deterministic",
     "accumulation",
     "tensor_float_32",
 )

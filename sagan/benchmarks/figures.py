@@ -67,7 +67,7 @@ def draw_step(path, timings, seconds, title: str) -> None:
     Args:
         path: Of the PNG file.
         timings: `Timing` by form and call.
-        seconds: By form, seconds by part.
+        seconds: By form, `PartSeconds` by part.
         title: Of the figure.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -90,7 +90,7 @@ def draw_step(path, timings, seconds, title: str) -> None:
         )
         right.barh(
             [parts.index(part) + 0.4 * i for part in seconds[form]],
-            list(seconds[form].values()),
+            [part.total for part in seconds[form].values()],
             0.38,
         )
     left.set_xticks(range(len(calls)), calls)

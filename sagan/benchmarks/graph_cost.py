@@ -16,8 +16,8 @@ import tensorflow as tf
 # Pattern of a component of an operation's name, and the part it belongs to;
 # the first that fits decides.
 _PARTS = (
-    (r"spectral_norm", "spectral norm"),
-    (r"upsample|downsample", "resampling"),
+    (r"spectral_norm(_\d+)*", "spectral norm"),
+    (r"(upsample|downsample)(_\d+)*", "resampling"),
     (r"conv3x3(_\d+)*|conv", "3x3 convolutions"),
     (r"(pointwise|shortcut|[fghv]|reduce|expand)(_\d+)*", "1x1 convolutions"),
     (r"attention_\d+(_\d+)*|query_blocks(_\d+)*", "attention map"),

@@ -4,6 +4,7 @@ It needs `tensorflow.tsl`, which comes with TensorFlow but is not promised.
 """
 
 import collections
+import dataclasses
 import pathlib
 import re
 import tempfile
@@ -18,9 +19,26 @@ from sagan.benchmarks.timing import wait
 _OPERATION = re.compile(r"(?P<name>[\w./-]+):(?P<type>\w+)")
 
 
+# Types of operations that are convolutions or matrix products, also under
+# the names of oneDNN's kernels.
+_PRODUCT = re.compile(r"Conv2D|MatMul|Einsum|Conv3D|Dot")
+
+
+@dataclasses.dataclass
+class PartSeconds:
+    """Seconds of the operations of a part: products, and everything else."""
+
+    products: float = 0.0
+    rest: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.products + self.rest
+
+
 def seconds_by_part(
     call: Callable[[], object], calls: int = 3
-) -> dict[str, float]:
+) -> dict[str, PartSeconds]:
     """Profiles a call.
 
     Args:
@@ -30,6 +48,7 @@ def seconds_by_part(
     Returns:
         By part of a step the mean seconds of its operations, added up over the
         threads that run at the same time; so their sum may exceed a step's.
+        Empty where operations cannot be told apart, as under XLA.
     """
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
@@ -37,14 +56,18 @@ def seconds_by_part(
             call()
             wait()
         tf.profiler.experimental.stop()
-        sums = collections.Counter()
-        for name, seconds in _operations(folder):
-            sums[part_of(name)] += seconds / calls
-    return {part: sums[part] for part in PARTS if sums[part]}
+        sums = collections.defaultdict(PartSeconds)
+        for name, kind, seconds in _operations(folder):
+            part = sums[part_of(name)]
+            if _PRODUCT.search(kind):
+                part.products += seconds / calls
+            else:
+                part.rest += seconds / calls
+    return {part: sums[part] for part in PARTS if part in sums}
 
 
-def _operations(folder) -> Iterator[tuple[str, float]]:
-    """Yields name and seconds of every operation in a profile.
+def _operations(folder) -> Iterator[tuple[str, str, float]]:
+    """Yields name, type and seconds of every operation in a profile.
 
     Of the GPU if there was one, whose kernels name their operation in a
     statistic; else of the CPU.
@@ -61,7 +84,8 @@ def _operations(folder) -> Iterator[tuple[str, float]]:
                 named = _OPERATION.fullmatch(_name(plane, event))
                 # A call's own time contains that of what it calls.
                 if named and not named["type"].endswith("PartitionedCall"):
-                    yield named["name"], event.duration_ps / 1e12
+                    seconds = event.duration_ps / 1e12
+                    yield named["name"], named["type"], seconds
 
 
 def _name(plane, event):

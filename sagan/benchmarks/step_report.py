@@ -1,16 +1,17 @@
 """Measures the step of a config, and its forms against each other."""
 
 import dataclasses
-import functools
+import itertools
 import math
+import time
 
 import gin
 from absl import logging
 
-from sagan.benchmarks.ceilings import Ceilings, measure_ceilings
+from sagan.benchmarks.ceilings import Ceilings, ceiling_calls, ceilings_of
 from sagan.benchmarks.config_values import config_batch_size, train_settings
 from sagan.benchmarks.memory import peak_growth
-from sagan.benchmarks.profile import seconds_by_part
+from sagan.benchmarks.profile import PartSeconds, seconds_by_part
 from sagan.benchmarks.step import (
     REWRITES,
     Step,
@@ -18,13 +19,14 @@ from sagan.benchmarks.step import (
     constant_batch,
     make_step,
 )
-from sagan.benchmarks.timing import Timing, time_in_turn
+from sagan.benchmarks.timing import Timing, summarise, time_in_turn, wait
 from sagan.config import parse_config
 from sagan.data import make_dataset
 from sagan.machine import describe_machine
 
 REWRITTEN, PLAIN, CONFIG = "rewritten", "plain", "config"
 WITH_DATA, WITHOUT_DATA = "steps with data", "steps without"
+_CEILING = "ceiling"
 # A sample of steps with data lasts so long at least, and so many steps, that
 # what the input had ready before is a small part of it.
 _INPUT_SECONDS = 5.0
@@ -47,7 +49,7 @@ class Report:
 
     steps: dict[str, Step]
     timings: dict[tuple[str, str], Timing]
-    seconds: dict[str, dict[str, float]]
+    seconds: dict[str, dict[str, PartSeconds]]
     peaks: dict[tuple[str, str], int | None]
     ceilings: Ceilings
     machine: str
@@ -89,8 +91,16 @@ def measure(
         for form, step in steps.items()
         for name, call in step.calls.items()
     }
-    timings = time_in_turn(calls, samples)
     first = next(iter(steps))
+    limits = {
+        (_CEILING, name): call
+        for name, call in ceiling_calls(
+            steps[first].gan.generator.compute_dtype
+        ).items()
+    }
+    # In turn with what they limit: on a shared machine both change.
+    timings = time_in_turn(calls | limits, samples)
+    ceilings = {name: timings.pop((_CEILING, name)) for _, name in limits}
     if dataset:
         seconds = timings[first, "step"].median
         for name, timing in _time_input(
@@ -102,7 +112,7 @@ def measure(
         timings,
         {f: seconds_by_part(step.calls["step"]) for f, step in steps.items()},
         {key: peak_growth(call) for key, call in calls.items()},
-        measure_ceilings(steps[first].gan.generator.compute_dtype),
+        ceilings_of({name: t.median for name, t in ceilings.items()}),
         describe_machine(),
     )
 
@@ -125,25 +135,28 @@ def _dataset(data_dir, batch_size):
 def _time_input(step, dataset, seconds, samples):
     """Times runs of steps on images and on a constant batch, in turn.
 
-    A step's own images are made while it waits for none: an input that is
-    too slow shows as a longer step once what it had ready is used up.
+    The images of each run are read anew, and nothing is read during the other
+    runs: so an input that is too slow shows as longer steps.
     """
     count = max(_FEWEST_INPUT_STEPS, math.ceil(_INPUT_SECONDS / seconds))
-    batches = iter(dataset.steps(step.d_steps))
     constant = constant_batch(step.gan, step.d_steps, step.batch_size)
-
-    def run(next_batch):
+    per_step = {WITH_DATA: [], WITHOUT_DATA: []}
+    for sample in range(2 * samples):
+        # With, without, without, with: neither is always the later one.
+        name = WITH_DATA if sample % 4 in (0, 3) else WITHOUT_DATA
+        batches = itertools.repeat(constant)
+        if name == WITH_DATA:
+            batches = iter(dataset.steps(step.d_steps))
+        # The first step waits for files to be opened, as a run does once.
+        step.gan.train_steps([next(batches)])
+        wait()
+        started = time.perf_counter()
         for _ in range(count):
-            step.gan.train_steps([next_batch()])
-
-    timings = time_in_turn(
-        {
-            WITH_DATA: functools.partial(run, functools.partial(next, batches)),
-            WITHOUT_DATA: functools.partial(run, lambda: constant),
-        },
-        samples,
-    )
-    return {name: timing.divided(count) for name, timing in timings.items()}
+            step.gan.train_steps([next(batches)])
+        wait()
+        per_step[name].append((time.perf_counter() - started) / count)
+        del batches
+    return {name: summarise(values) for name, values in per_step.items()}
 
 
 def work(report: Report, form: str, call: str) -> tuple[int, int]:

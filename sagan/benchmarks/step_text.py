@@ -16,11 +16,7 @@ from sagan.benchmarks.step_report import (
 )
 from sagan.benchmarks.tables import write_table
 
-# Parts whose time is spent in convolutions and matrix products.
-_PRODUCTS = (
-    "3x3 convolutions", "1x1 convolutions", "attention map",
-    "dense and embedding",
-)  # fmt: skip
+CONVOLUTIONS = "3x3 convolutions"
 
 
 def rows(report: Report) -> list[dict[str, object]]:
@@ -35,6 +31,8 @@ def rows(report: Report) -> list[dict[str, object]]:
                 "machine": report.machine,
                 "precision": step.gan.generator.dtype_policy.name,
                 "tf32": tensor_float_32(),
+                "jit_compile": step.gan.jit_compile,
+                "accumulation": step.gan.accumulation,
                 "batch_size": step.batch_size,
                 "d_steps": step.d_steps,
                 "form": form,
@@ -60,24 +58,27 @@ def rows(report: Report) -> list[dict[str, object]]:
 def part_rows(report: Report) -> list[dict[str, object]]:
     """Returns one row for each form and part of a step.
 
-    Operations overlap, so their seconds add up to more than a step's: those
-    of a step are shared out among the parts in proportion.
+    Operations overlap, so their seconds may add up to more than a step's: then
+    those of the step are shared out among the parts in proportion. What is
+    left of a step that they do not fill is in no part.
     """
     table = []
-    for form, seconds in report.seconds.items():
+    for form, parts in report.seconds.items():
         flops = flops_by_part(report.steps[form].step_costs)
-        total = sum(seconds.values())
-        for part, value in seconds.items():
-            share = value / total
-            mine = share * report.timings[form, "step"].median
-            rate = flops.get(part, 0) / mine
+        step = report.timings[form, "step"].median
+        total = sum(part.total for part in parts.values())
+        scale = min(1.0, step / total) if total else 1.0
+        for name, part in parts.items():
+            products = part.products * scale
+            rate = flops.get(name, 0) / products if products else 0.0
             table.append(
                 {
                     "form": form,
-                    "part": part,
-                    "seconds": mine,
-                    "share": share,
-                    "gflop": flops.get(part, 0) / 1e9,
+                    "part": name,
+                    "seconds": part.total * scale,
+                    "share": part.total * scale / step,
+                    "product_share": products / step,
+                    "gflop": flops.get(name, 0) / 1e9,
                     "gflops": rate / 1e9,
                     "share_of_conv": rate / report.ceilings.conv,
                 }
@@ -99,12 +100,11 @@ def lines(report: Report) -> list[str]:
         f"{'seconds of a':16}{'median':>9} {'quartiles':>18}{'images/s':>10}"
         f"{'GFLOP':>9}{'GFLOP/s':>9}{'of conv':>9}{'holds':>10}",
     ]
-    form = None
-    for row in rows(report):
-        if row["form"] != form:
-            form = row["form"]
-            text.append(f"{form}: {_first_step(row)}")
-        text.append(_call_line(row))
+    table = rows(report)
+    for form in report.steps:
+        mine = [row for row in table if row["form"] == form]
+        text.append(f"{form}: {_first_step(mine[0])}")
+        text += map(_call_line, mine)
     return text + _part_lines(report) + _input_lines(report) + _verdict(report)
 
 
@@ -131,19 +131,21 @@ def _part_lines(report):
     """A line for each part of a step, and what the products are of it."""
     table, text = part_rows(report), []
     for form in report.seconds:
-        mine = [row for row in table if row["form"] == form]
-        text.append(f"{form}: a step by part, seconds, share, GFLOP/s")
-        for row in mine:
+        mine = {row["part"]: row for row in table if row["form"] == form}
+        if CONVOLUTIONS not in mine:
+            text.append(f"{form}: its operations cannot be told apart (XLA)")
+            continue
+        text.append(f"{form}: a step by part: seconds, share, GFLOP/s")
+        for part, row in mine.items():
             rate = f"{row['gflops']:9.0f}" if row["gflops"] >= 1 else ""
             text.append(
-                f"  {row['part']:22}{row['seconds']:8.4f} s"
-                f"{row['share']:8.1%}{rate}"
+                f"  {part:22}{row['seconds']:8.4f} s{row['share']:8.1%}{rate}"
             )
-        products = sum(r["share"] for r in mine if r["part"] in _PRODUCTS)
-        (conv,) = (r for r in mine if r["part"] == "3x3 convolutions")
+        products = sum(row["product_share"] for row in mine.values())
         text.append(
-            f"  3x3 convolutions at {conv['share_of_conv']:.0%} of the "
-            f"ceiling; outside convolutions and products {1 - products:.0%}"
+            f"  3x3 convolutions at {mine[CONVOLUTIONS]['share_of_conv']:.0%} "
+            f"of the ceiling; outside convolutions and products "
+            f"{1 - products:.0%}"
         )
     return text
 
@@ -180,15 +182,15 @@ def _verdict(report):
 def _compile_seconds(report, form):
     """Seconds from the traced graphs to the first result, less one step."""
     step = report.steps[form]
-    rest = step.first_step_seconds - step.trace_seconds
-    return max(0.0, rest - report.timings[form, "step"].median)
+    return max(0.0, step.run_seconds - report.timings[form, "step"].median)
 
 
 def write(path, report: Report, title: str) -> None:
     """Writes the rows as CSV, and beside it the parts and the picture."""
     path = pathlib.Path(path)
     write_table(path, rows(report))
-    write_table(path.with_name(f"{path.stem}_parts.csv"), part_rows(report))
+    if parts := part_rows(report):
+        write_table(path.with_name(f"{path.stem}_parts.csv"), parts)
     draw_step(
         path.with_suffix(".png"),
         report.timings,

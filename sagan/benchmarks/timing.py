@@ -28,11 +28,6 @@ class Timing:
         """Whether the intervals between the quartiles have a common part."""
         return self.lower <= other.upper and other.lower <= self.upper
 
-    def divided(self, calls: int) -> "Timing":
-        """Returns the timing of one of the `calls` that a call makes."""
-        seconds = (self.median, self.lower, self.upper)
-        return Timing(*(value / calls for value in seconds), self.samples)
-
 
 def time_in_turn(
     candidates: dict[Hashable, Callable[[], object]],

@@ -77,9 +77,14 @@ def peak_bytes(function) -> int:
     Its operations are taken in the graph's order: each tensor is held from
     the operation that makes it to the last one that reads it. So activations
     are held until the backward pass has used them, and gradients until the
-    optimiser has. Variables, and what a kernel uses inside, do not count.
+    optimiser has. A loop holds in addition what one pass through its body
+    does. Variables, and what a kernel uses inside, do not count.
     """
-    operations = needed_operations(function.graph)
+    return _peak_of(function.graph)
+
+
+def _peak_of(graph):
+    operations = needed_operations(graph)
     source, last_use = {}, {}
     for i, op in enumerate(operations):
         for tensor in op.inputs:
@@ -101,6 +106,10 @@ def peak_bytes(function) -> int:
     for i, op in enumerate(operations):
         made = (tensor for tensor in op.outputs if tensor.name in held)
         live += sum(map(tensor_bytes, made))
-        peak = max(peak, live)
+        within = 0
+        if op.type in ("While", "StatelessWhile"):
+            body = graph._get_function(op.get_attr("body").name)
+            within = _peak_of(body.graph)
+        peak = max(peak, live + within)
         live -= freed[i]
     return peak

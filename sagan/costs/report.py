@@ -52,7 +52,7 @@ def report(options: Options) -> Iterator[str]:
         ]
         yield from text.layer_table(name, *forms)
         yield ""
-    gan = make_config_gan(jit_compile=False, accumulation=1)
+    gan = make_config_gan(accumulation=1)
     functions = trace_step(gan, batch_size)
     peaks = {
         batch_size: step_peak(functions),

@@ -125,11 +125,11 @@ class SelfAttention(keras.layers.Layer):
         """Returns keys, queries and values, `[batch, positions, channels]`."""
         layers = (self.f, self.g, self.h)
         if self.fused_fgh:
-            kernels = [layer.effective_kernel(training) for layer in layers]
+            with tf.name_scope("pointwise"):  # As the layers' own.
+                kernels = [layer.effective_kernel(training) for layer in layers]
+                outputs = self.f.apply(inputs, tf.concat(kernels, -1))
             keys, queries, values = tf.split(
-                self.f.apply(inputs, tf.concat(kernels, -1)),
-                [layer.filters for layer in layers],
-                axis=-1,
+                outputs, [layer.filters for layer in layers], axis=-1
             )
         else:
             keys, queries, values = (

@@ -76,6 +76,8 @@ def upsample_conv(inputs, kernel):
 def conv_downsample(inputs, kernel):
     """`downsample(conv3x3(inputs))` as one stride-2 convolution.
 
+    Where height and width are not known when it is traced, it is two.
+
     Args:
         inputs: `[batch, height, width, c_in]`, float.
         kernel: The 3x3 kernel, `[3, 3, c_in, c_out]`, float32.
@@ -83,13 +85,15 @@ def conv_downsample(inputs, kernel):
     Returns:
         `[batch, height // 2, width // 2, c_out]`, in the dtype of `inputs`.
     """
-    if 1 in inputs.shape[1:3]:  # Nothing is left, which kernels get wrong.
+    size = inputs.shape[1:3]
+    if 1 in size or None in size:
+        # Of one pixel nothing is left, which kernels get wrong.
         kernel = tf.cast(kernel, inputs.dtype)
         return downsample(tf.nn.conv2d(inputs, kernel, 1, "SAME"))
     kernel = tf.cast(_spread(kernel, _DOWN_TAPS) / 4.0, inputs.dtype)
     # SAME pads one pixel on each side of an even size, which is what the
     # algebra asks for; an odd size would get one pixel less.
-    even = all(size and size % 2 == 0 for size in inputs.shape[1:3])
+    even = all(side % 2 == 0 for side in size)
     padding = "SAME" if even else [[0, 0], [1, 1], [1, 1], [0, 0]]
     return tf.nn.conv2d(inputs, kernel, strides=2, padding=padding)
 

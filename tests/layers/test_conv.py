@@ -156,7 +156,7 @@ def test_spatial_sizes_may_be_unknown(resample, fused):
     call = tf.function(
         layer, input_signature=[tf.TensorSpec([None, None, None, 2])]
     )
-    for size in ((4, 4), (2, 6), (5, 3)):
+    for size in ((4, 4), (2, 6), (5, 3), (1, 1), (1, 4)):
         inputs, _ = _draw(*size, 2, 3)
         np.testing.assert_allclose(call(inputs), layer(inputs), atol=1e-5)
 
