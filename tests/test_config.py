@@ -15,13 +15,10 @@ from sagan.layers.attention_stages import ATTENTIONS
 from sagan.networks import GENERATOR_WIDTHS
 
 CONFIGS = sorted(
-    path
-    for path in (pathlib.Path(__file__).resolve().parents[1] / "configs").rglob(
-        "*.gin"
-    )
-    # Of a classifier, not of a run: tests/test_classifying.py has them.
-    if not path.name.startswith("classifier_")
+    (pathlib.Path(__file__).resolve().parents[1] / "configs").rglob("*.gin")
 )
+# Those of classifiers define no run; tests/test_classifying.py has them.
+CONFIGS = [path for path in CONFIGS if "classifier_" not in path.name]
 BASE = next(path for path in CONFIGS if path.name == "cifar10.gin")
 MACROS = (
     "IMAGE_SIZE",
