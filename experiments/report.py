@@ -40,6 +40,7 @@ def main(argv):
         choose_arms(experiment, [baseline])
         start_tensorflow()
         from experiments.results import read_sweep
+        from sagan.evaluation.records import check_same_protocol, read_records
 
         results = read_sweep(FLAGS.workdir)
         if not results:
@@ -47,6 +48,9 @@ def main(argv):
                 f"{FLAGS.workdir} is not the folder of a sweep: it has no "
                 "ARM/seed_N in it."
             )
+        # Scores of one column of a table have to compare.
+        records = [read_records(result.folder) for result in results]
+        check_same_protocol([r[-1] for r in records if r])
     except ValueError as error:
         sys.exit(f"Error: {error}")
     out = pathlib.Path(FLAGS.out or experiment.folder / "results")

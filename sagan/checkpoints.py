@@ -193,7 +193,8 @@ def whole_file(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    # Two processes may write the same file, each its own.
+    partial = path.with_name(f"{_PARTIAL}{os.getpid()}_{path.name}")
     yield partial
     os.replace(partial, path)
 

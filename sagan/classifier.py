@@ -20,7 +20,7 @@ flags.DEFINE_multi_string(
     "gin_bindings", [], 'Setting that overrides the files, such as "EPOCHS=4".'
 )
 flags.DEFINE_string(
-    "workdir", None, "Folder of the classifier; runs/NAME for configs/NAME.gin."
+    "workdir", None, "Folder; runs/classifier_NAME for the data set NAME."
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
 flags.DEFINE_boolean(
@@ -31,13 +31,16 @@ flags.DEFINE_boolean(
 def main(argv):
     with command(argv):
         start_tensorflow()
+        import gin
+
         from sagan.classifying import train_classifier
-        from sagan.config import config_name, parse_config
+        from sagan.config import parse_config
+        from sagan.metrics.classifier_files import default_folder
 
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
-        name = config_name(FLAGS.gin_config)
+        name = gin.get_bindings("make_dataset").get("name", "unnamed")
         train_classifier(
-            workdir=FLAGS.workdir or f"runs/{name}",
+            workdir=FLAGS.workdir or str(default_folder(name)),
             data_dir=FLAGS.data_dir,
             download=FLAGS.download,
         )

@@ -18,11 +18,12 @@ flags.DEFINE_string("step", "last", "all, last, best or a step.")
 flags.DEFINE_string(
     "features", None, "classifier, inception or a path; the config's if absent."
 )
-flags.DEFINE_integer("num_samples", None, "Generated images.", lower_bound=2)
+flags.DEFINE_integer("num_samples", None, "Generated images.", lower_bound=6)
 flags.DEFINE_list("weights", ["ema"], "ema, raw or both.")
 flags.DEFINE_list(
     "statistics", ["moving"], "Of batch norm: moving, batch, standing."
 )
+flags.DEFINE_boolean("table", False, "Only print the scores on record.")
 flags.DEFINE_multi_string("gin_bindings", [], "Override the run's config.")
 
 
@@ -30,7 +31,7 @@ def main(argv):
     with command(argv):
         start_tensorflow()
         from sagan.evaluation.evaluation import check_modes
-        from sagan.evaluation.runs import evaluate_run
+        from sagan.evaluation.runs import evaluate_run, recorded_tables
         from sagan.record import parse_recorded_config
 
         check_modes(FLAGS.weights, FLAGS.statistics)
@@ -41,13 +42,16 @@ def main(argv):
                 value = repr(FLAGS[name].value)
                 bindings.append(f"make_evaluation.{name} = {value}")
         parse_recorded_config(FLAGS.workdir, bindings)
-        lines = evaluate_run(
-            FLAGS.workdir,
-            FLAGS.data_dir,
-            FLAGS.step,
-            FLAGS.weights,
-            FLAGS.statistics,
-        )
+        if FLAGS.table:
+            lines = recorded_tables(FLAGS.workdir)
+        else:
+            lines = evaluate_run(
+                FLAGS.workdir,
+                FLAGS.data_dir,
+                FLAGS.step,
+                FLAGS.weights,
+                FLAGS.statistics,
+            )
     print("\n".join(lines))
 
 

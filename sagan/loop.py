@@ -74,7 +74,7 @@ def run_steps(
                 and not stopped_by  # Whoever stops it does not want to wait.
                 and (last or step % evaluate_every == 0)
             )
-            logs, saves = logs or scored, saves or scored
+            logs = logs or scored
             if logs or samples or saves:
                 with timer.step():
                     check(*unread)
@@ -83,6 +83,8 @@ def run_steps(
                 logging.info("First step after %.1f s.", timer.busy)
                 if not logs:
                     timer = StepTimer()
+            # Before its scores, which take long and may fail.
+            checkpoint = checkpoints.save(step) if scored else None
             if logs:
                 values = {name: float(v[-1]) for name, v in scalars.items()}
                 health.check_collapse(step, values)
@@ -91,8 +93,8 @@ def run_steps(
                 values |= grids.scores() if samples else {}
                 values |= scores.measure(step) if scored else {}
                 log.scalars(step, values)
-            if saves:
-                checkpoint = checkpoints.save(step)
+            if saves and not scored:
+                checkpoints.save(step)
             if scored:
                 scores.keep_best(checkpoint)
             if samples:

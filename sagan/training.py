@@ -153,15 +153,13 @@ def train(
     )
     dataset = make_dataset(data_dir=data_dir, download=download)
     check_fit(dataset, gan)
-    scores = None
-    if evaluate_every:
-        scores = ScoresInTraining(
-            workdir,
-            make_evaluation(workdir, data_dir),
-            gan.ema_generator,
-            evaluate_samples,
-            best_by,
+
+    def make_scores():
+        evaluation = make_evaluation(
+            workdir, data_dir, num_samples=evaluate_samples
         )
+        return ScoresInTraining(workdir, evaluation, gan.ema_generator, best_by)
+
     with hold(workdir):
         _resume(
             pathlib.Path(workdir),
@@ -173,7 +171,7 @@ def train(
             keep_last,
             keep_every,
             steps_per_call,
-            scores,
+            make_scores if evaluate_every else lambda: None,
             log_every=log_every,
             sample_every=sample_every,
             save_every=save_every,
@@ -191,7 +189,7 @@ def _resume(
     keep_last,
     keep_every,
     steps_per_call,
-    scores,
+    make_scores,
     **periods,
 ):
     """Restores what there is, records the session and runs what is left."""
@@ -201,6 +199,7 @@ def _resume(
         workdir / CHECKPOINT_FOLDER, gan.trackables(), keep_last, keep_every
     )
     start = checkpoints.restore_latest() or 0
+    scores = make_scores() if start < num_steps else None
     record_config(workdir)
     record_session(workdir, start)
     if start >= num_steps:

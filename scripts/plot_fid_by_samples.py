@@ -27,7 +27,7 @@ def main(argv):
         import sagan.training  # noqa: F401  What configs bind.
         from sagan.config import parse_config
         from sagan.evaluation.figures import draw_by_samples
-        from sagan.evaluation.reference import first_images, open_real
+        from sagan.evaluation.reference import open_real
         from sagan.metrics.embedding import embed_images
         from sagan.metrics.features import open_features
         from sagan.sampling import prepare_png
@@ -38,7 +38,7 @@ def main(argv):
         sets = []
         for split in ("train", "test"):
             data = open_real(split, FLAGS.data_dir)
-            batches = first_images(data, data.size)
+            batches = data.one_pass().as_numpy_iterator()
             sets.append(embed_images(network, batches, data.size).features)
         largest = min(map(len, sets))
         sizes = np.geomspace(50, largest, 10).astype(int)

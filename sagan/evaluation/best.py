@@ -25,25 +25,28 @@ class ScoresInTraining:
         workdir: The run's folder.
         evaluation: Under whose protocol.
         generator: The generator that holds the moving average.
-        num_samples: Images of each score: few, to be quick.
         by: Of `LOWER` or `HIGHER`: what the best checkpoint is best by.
+
+    Raises:
+        ValueError: If the protocol has no such score.
     """
 
-    def __init__(
-        self, workdir, evaluation: Evaluation, generator, num_samples, by
-    ):
+    def __init__(self, workdir, evaluation: Evaluation, generator, by):
+        if by not in evaluation.floor:
+            raise ValueError(
+                f"train.best_by is {by!r}, which these scores lack: expected "
+                f"one of {', '.join(evaluation.floor)}. IS needs a feature "
+                "network with logits, intra_fid needs labels."
+            )
         self.workdir = pathlib.Path(workdir)
         self.evaluation = evaluation
         self.generator = generator
-        self.num_samples = num_samples
         self.by = by
         self.record = None  # Of the last step that was scored.
 
     def measure(self, step: int) -> dict[str, float]:
         """Scores a step, for the record; returns scores by name for the log."""
-        record = self.evaluation.record(
-            self.generator, step, "ema", num_samples=self.num_samples
-        )
+        record = self.evaluation.record(self.generator, step, "ema")
         write_record(self.workdir, record)
         self.record = record
         logging.info(
@@ -51,7 +54,7 @@ class ScoresInTraining:
             step,
             self.by,
             record[self.by],
-            self.num_samples,
+            self.evaluation.num_samples,
             self.evaluation.floor[self.by],
         )
         return {
@@ -70,11 +73,14 @@ class ScoresInTraining:
         if not path.is_file():
             return True
         before = json.loads(path.read_text())
-        if before["by"] != self.by:
-            return True
+        if any(before.get(key) != now for key, now in self._kind().items()):
+            return True  # The old one does not compare.
         if self.by in LOWER:
             return value < before["value"]
         return value > before["value"]
+
+    def _kind(self):
+        return {"by": self.by, "protocol": self.record["protocol"]}
 
     def _keep(self, checkpoint):
         folder = self.workdir / BEST_FOLDER
@@ -86,13 +92,16 @@ class ScoresInTraining:
         )
         content = {
             "step": self.record["step"],
-            "by": self.by,
             "value": self.record[self.by],
+            **self._kind(),
         }
         write_text(partial / _BEST_FILE, json.dumps(content) + "\n")
+        old = self.workdir / f".partial_old_{BEST_FOLDER}"
+        shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
-            shutil.rmtree(folder)
+            os.replace(folder, old)
         os.replace(partial, folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _link(source, target):

@@ -6,21 +6,26 @@ import time
 from collections.abc import Sequence
 
 import gin
+import tensorflow as tf
 from absl import logging
 
 from sagan.evaluation.reference import (
+    EVEN,
+    ODD,
+    REAL_SEED,
     cache_folder,
-    embed_halves,
+    config_split,
     embed_real,
-    has_splits,
+    is_apart,
     open_real,
 )
 from sagan.evaluation.samples import STATISTICS, sample_batches
 from sagan.machine import peak_memory_bytes
+from sagan.metrics.classifier_files import default_folder
 from sagan.metrics.embedding import Embedded, embed_images
 from sagan.metrics.features import FeatureNetwork, open_features
 from sagan.metrics.inception import fetch_inception
-from sagan.metrics.scores import score
+from sagan.metrics.scores import NEIGHBOURS, score
 from sagan.settings import check_choices, check_integers
 
 WEIGHTS = ("ema", "raw")
@@ -36,11 +41,9 @@ class Evaluation:
     Attributes:
         network: The feature network.
         real: The real images, embedded.
-        floor: Scores of other real images against these: what a perfect
-            generator would have, with `floor_samples` images.
-        floor_samples: Their number.
-        protocol: What two scores must share to be compared, but for the
-            number of generated images: for the record.
+        floor: Scores of other real images against these, as many as are
+            generated if there are so many: what a perfect generator has.
+        protocol: What two scores must share to be compared.
         num_samples: Generated images.
         num_classes: Of the labels, 0 if they are not used.
         seed: Of the latents.
@@ -50,7 +53,6 @@ class Evaluation:
     network: FeatureNetwork
     real: Embedded
     floor: dict[str, float]
-    floor_samples: int
     protocol: dict[str, object]
     num_samples: int
     num_classes: int
@@ -58,12 +60,7 @@ class Evaluation:
     kept: int
 
     def record(
-        self,
-        generator,
-        step: int,
-        weights: str,
-        statistics: str = "moving",
-        num_samples: int | None = None,
+        self, generator, step: int, weights: str, statistics: str = "moving"
     ) -> dict[str, object]:
         """Scores a generator; returns the record, which JSON can hold.
 
@@ -72,15 +69,13 @@ class Evaluation:
             step: Of its checkpoint.
             weights: Of `WEIGHTS`: which they are.
             statistics: Of `STATISTICS`: what batch norm normalises with.
-            num_samples: Images; those of the protocol if not given.
 
         Raises:
             ValueError: If a generated image is not finite.
         """
         started = time.monotonic()
-        num_samples = num_samples or self.num_samples
         batches = sample_batches(
-            generator, num_samples, self.seed, _BATCH_SIZE, statistics
+            generator, self.num_samples, self.seed, _BATCH_SIZE, statistics
         )
         fake = embed_images(self.network, batches, self.kept)
         scores, warnings = score(self.real, fake, self.num_classes)
@@ -91,7 +86,7 @@ class Evaluation:
             "weights": weights,
             "statistics": statistics,
             **scores,
-            "protocol": self.protocol | {"num_samples": num_samples},
+            "protocol": self.protocol,
             "floor": self.floor,
             "warnings": warnings,
             "seconds": round(time.monotonic() - started, 1),
@@ -123,8 +118,9 @@ def make_evaluation(
         num_real: Real images; None for all.
         split: Real images that the generated ones are compared with; None for
             those the run trains on.
-        floor_split: Real images that are scored like generated ones. Of a
-            folder of images, which has no splits, two halves are compared.
+        floor_split: Real images that are scored like generated ones. Where
+            they are among the others, and in a folder of images, two halves
+            are compared.
         seed: Of the latents.
         kept: Of how many real and generated images other scores than FID and
             IS are computed.
@@ -134,50 +130,89 @@ def make_evaluation(
     """
     check_integers(
         "make_evaluation",
-        2,
+        NEIGHBOURS + 1,
         num_samples=num_samples,
-        num_real=2 if num_real is None else num_real,
+        num_real=NEIGHBOURS + 1 if num_real is None else num_real,
         kept=kept,
     )
     check_integers("make_evaluation", 0, seed=seed)
+    split = split or config_split()
+    settings = gin.get_bindings("make_dataset")
+    # First: that it is not there is known at once, data may take long.
+    network = open_features(_find_features(features, settings.get("name")))
     dataset = open_real(split, data_dir)
-    network = open_features(_find_features(features, dataset.name))
+    _check_images(network, dataset)
     num_real = min(num_real or dataset.size, dataset.size)
     cache = cache_folder(dataset, data_dir, workdir)
-    split_name = split or "train"
-    real = embed_real(network, dataset, split_name, num_real, kept, cache)
-    if has_splits(dataset):
-        others = open_real(floor_split, data_dir)
+    real = embed_real(network, dataset, split, num_real, kept, cache)
+    if is_apart(dataset, split, floor_split):
+        reference, others = real, open_real(floor_split, data_dir)
         size = min(others.size, num_samples)
-        pair = real, embed_real(network, others, floor_split, size, kept, cache)
+        other = embed_real(
+            network, others, floor_split, size, kept, cache, keep_logits=True
+        )
     else:
         floor_split = "halves"
-        pair = embed_halves(network, dataset, num_real, kept)
-    floor, _ = score(*pair, dataset.num_classes)
+        reference, other = (
+            embed_real(
+                *(network, dataset, split, num_real, kept, cache, part),
+                keep_logits=part == ODD,
+            )
+            for part in (EVEN, ODD)
+        )
+    logging.info("Scoring %d real images for the floor.", other.count)
+    floor, warnings = score(reference, other, dataset.num_classes)
+    for text in warnings:
+        logging.warning("Real images: %s", text)
     return Evaluation(
         network=network,
         real=real,
         floor=floor,
-        floor_samples=pair[1].count,
         protocol={
             "dataset": dataset.name,
-            "split": split_name,
+            "split": split,
+            "num_samples": num_samples,
             "num_real": num_real,
+            "real_seed": REAL_SEED,
             "image_size": dataset.image_size,
+            "channels": dataset.channels,
+            "crop_size": settings.get("crop_size"),
             "features": network.name,
             "features_sha256": network.sha256,
             "resize": network.resize,
             "quantised": "uint8",
+            "tensor_float_32": _uses_tensor_float_32(),
             "labels": "uniform" if dataset.num_classes else "none",
+            "neighbours": NEIGHBOURS,
             "kept": kept,
             "seed": seed,
             "floor_split": floor_split,
+            "num_floor": other.count,
         },
         num_samples=num_samples,
         num_classes=dataset.num_classes,
         seed=seed,
         kept=kept,
     )
+
+
+def _check_images(network, dataset):
+    """Embeds a grey image, so that one of the wrong size is a short error."""
+    shape = [1, dataset.image_size, dataset.image_size, dataset.channels]
+    try:
+        network.embed(tf.zeros(shape))
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(
+            f"The feature network {network.name} cannot embed images of "
+            f"{dataset.image_size} pixels with {dataset.channels} channels: "
+            f"take one made for them. ({str(error).strip().splitlines()[-1]})"
+        ) from error
+
+
+def _uses_tensor_float_32():
+    """Whether factors are rounded to TF32, which only a GPU does."""
+    on = tf.config.experimental.tensor_float_32_execution_enabled()
+    return bool(on and tf.config.list_physical_devices("GPU"))
 
 
 def check_modes(weights: Sequence[str], statistics: Sequence[str]) -> None:
@@ -192,13 +227,14 @@ def check_modes(weights: Sequence[str], statistics: Sequence[str]) -> None:
 
 def _find_features(features, dataset_name):
     if features == CLASSIFIER:
-        name = pathlib.Path(dataset_name.removeprefix("folder:")).name
-        path = pathlib.Path("runs") / f"classifier_{name}"
+        path = default_folder(dataset_name)
         if not path.is_dir():
             raise ValueError(
-                f"There is no classifier in {path}: train one, python -m "
-                f"sagan.classifier --gin_config=configs/classifier_{name}.gin, "
-                "or bind make_evaluation.features to another feature network."
+                f"There is no classifier in {path}. Train one with python -m "
+                "sagan.classifier and a config such as "
+                "configs/classifier_cifar10.gin for this data set, or give "
+                "another feature network: --features, or "
+                "make_evaluation.features in a config."
             )
         return path
     if features == INCEPTION:

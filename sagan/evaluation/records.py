@@ -11,9 +11,9 @@ from sagan.record import source_commit
 SCORES_FILE = "scores.jsonl"
 # Columns of a table, with the digits that mean something.
 _COLUMNS = {
-    "fid": ".2f", "kid": ".4f", "is": ".2f", "is_10": ".2f",
-    "precision": ".3f", "recall": ".3f", "density": ".3f", "coverage": ".3f",
-    "intra_fid": ".2f",
+    "fid": ".3f", "kid": ".4f", "kid_std": ".4f", "is": ".2f",
+    "is_10": ".2f", "is_10_std": ".2f", "precision": ".3f", "recall": ".3f",
+    "density": ".3f", "coverage": ".3f", "intra_fid": ".3f",
 }  # fmt: skip
 
 
@@ -24,8 +24,10 @@ def write_record(workdir, record: dict[str, object]) -> None:
         "commit": source_commit(),
         "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
     }
-    with (workdir / SCORES_FILE).open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    path = workdir / SCORES_FILE
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
+    with path.open("a") as file:
+        file.write("\n" * torn + json.dumps(record) + "\n")
     board = tf.summary.create_file_writer(str(workdir / "tensorboard"))
     with board.as_default(record["step"]):
         for name in _COLUMNS.keys() & record.keys():
@@ -54,8 +56,7 @@ def table(records: list[dict[str, object]]) -> list[str]:
             differ: their numbers do not compare.
     """
     first = records[0]
-    for record in records[1:]:
-        _check_same(first["protocol"], record["protocol"])
+    check_same_protocol(records)
     names = [name for name in _COLUMNS if name in first]
     rows = [("step", "weights", "batch norm", *names)]
     rows += [
@@ -76,6 +77,29 @@ def table(records: list[dict[str, object]]) -> list[str]:
     ]
 
 
+def tables(records: list[dict[str, object]]) -> list[str]:
+    """Returns a table for each protocol, under a line that states it."""
+    groups = {}
+    for record in records:
+        key = json.dumps(record["protocol"], sort_keys=True)
+        groups.setdefault(key, []).append(record)
+    lines = []
+    for group in groups.values():
+        lines += [protocol_line(group[0]), *table(group), ""]
+    return lines[:-1]
+
+
+def check_same_protocol(records: list[dict[str, object]]) -> None:
+    """Checks that scores compare.
+
+    Raises:
+        ValueError: If two records are of different protocols, naming how they
+            differ.
+    """
+    for record in records[1:]:
+        _check_same(records[0]["protocol"], record["protocol"])
+
+
 def protocol_line(record: dict[str, object]) -> str:
     """Returns the protocol of a record in a line."""
     protocol = record["protocol"]
@@ -83,7 +107,8 @@ def protocol_line(record: dict[str, object]) -> str:
         f"{protocol['num_samples']} samples against {protocol['num_real']} of "
         f"{protocol['dataset']} ({protocol['split']}), "
         f"{protocol['image_size']} pixels, {protocol['features']} "
-        f"{protocol['features_sha256'][:12]}, resize: {protocol['resize']}"
+        f"{protocol['features_sha256'][:12]}, resize: {protocol['resize']}; "
+        f"real images: {protocol['num_floor']} of {protocol['floor_split']}"
     )
 
 

@@ -1,35 +1,53 @@
 """Real images as a feature network sees them, computed once and kept."""
 
 import hashlib
-import itertools
 import pathlib
+import zipfile
+from collections.abc import Iterator
 
+import gin
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
 from sagan.data import ImageDataset, make_dataset
 from sagan.metrics.embedding import Embedded, embed_images
-from sagan.metrics.features import FeatureNetwork
+from sagan.metrics.features import FeatureNetwork, as_file_name
 
 _FOLDER = "folder:"
 _CACHE = "sagan_features"
+# Of the order of the images, whatever the run's own: runs of several seeds
+# are scored against the same ones.
+REAL_SEED = 0
+# Parts of the images, in that order: all, and every other one.
+ALL, EVEN, ODD = "all", "even", "odd"
+_PARTS = {ALL: slice(None), EVEN: slice(0, None, 2), ODD: slice(1, None, 2)}
+# As many images tell one data set from another under the same name.
+_COMPARED = 64
+_UNREADABLE = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)
+
+
+def config_split() -> str:
+    """Returns the split that the parsed config trains on."""
+    return gin.get_bindings("make_dataset").get("split", "train")
 
 
 def open_real(split: str, data_dir) -> ImageDataset:
     """Opens a split of the config's data set, for one pass: not mirrored.
 
     Args:
-        split: Its name; None for the one that the run trains on.
+        split: Its name.
         data_dir: Where TFDS data sets are; None for the TFDS default.
     """
-    split = {} if split is None else {"split": split}
-    return make_dataset(flip=False, cache=False, data_dir=data_dir, **split)
+    return make_dataset(
+        split=split, flip=False, cache=False, seed=REAL_SEED, data_dir=data_dir
+    )
 
 
-def has_splits(dataset: ImageDataset) -> bool:
-    """Whether a data set has other images under the name of a split."""
-    return not dataset.name.startswith(_FOLDER)
+def is_apart(dataset: ImageDataset, split: str, other: str) -> bool:
+    """Whether a data set has other images under the name `other`."""
+    names = {part.partition("[")[0] for part in split.split("+")}
+    return not dataset.name.startswith(_FOLDER) and other not in names
 
 
 def embed_real(
@@ -38,54 +56,43 @@ def embed_real(
     split: str,
     num_images: int,
     kept: int,
-    cache: pathlib.Path | None,
+    cache: pathlib.Path,
+    part: str = ALL,
+    keep_logits: bool = False,
 ) -> Embedded:
     """Returns real images embedded, from the cache if they are there.
 
     Args:
         network: The feature network.
-        dataset: The images; their order is that of its seed.
+        dataset: The images.
         split: Its name, for the name of the file.
         num_images: How many, from the first on.
         kept: Of how many features are kept.
-        cache: Folder of the cache, or None for none.
+        cache: Folder of the cache.
+        part: Of `num_images`: "all", or the "even" or "odd" ones.
+        keep_logits: Whether logits are kept, of all images.
     """
-    path = None
-    if cache is not None:
-        path = cache / _file_name(network, dataset, split, num_images, kept)
-        if path.is_file():
-            return Embedded.load(path)
-    embedded = embed_images(network, first_images(dataset, num_images), kept)
-    if path is not None:
+    numbers = f"{num_images}of{dataset.size}", f"kept{kept}", part
+    size = f"{dataset.image_size}x{dataset.image_size}x{dataset.channels}"
+    name = pathlib.Path(dataset.name.removeprefix(_FOLDER)).name
+    parts = (
+        *(name, split, size, *numbers, network.name, network.sha256[:12]),
+        *(_fingerprint(dataset), *(["logits"] if keep_logits else [])),
+    )
+    path = cache / (as_file_name("_".join(parts)) + ".npz")
+    if path.is_file():
         try:
-            embedded.save(path)
-            logging.info("Wrote %s.", path)
-        except OSError as error:
-            logging.warning("Features of real images are not kept: %s", error)
+            return Embedded.load(path)
+        except _UNREADABLE as error:
+            logging.warning("%s is damaged (%s): made anew.", path, error)
+    images = _images(dataset, num_images, _PARTS[part])
+    embedded = embed_images(network, images, kept, keep_logits)
+    try:
+        embedded.save(path)
+        logging.info("Wrote %s.", path)
+    except OSError as error:
+        logging.warning("Features of real images are not kept: %s", error)
     return embedded
-
-
-def embed_halves(
-    network: FeatureNetwork, dataset: ImageDataset, num_images: int, kept: int
-) -> tuple[Embedded, Embedded]:
-    """Returns two halves of the images embedded, every other batch in one."""
-    halves = []
-    for first in (0, 1):
-        batches = first_images(dataset, num_images)
-        half = itertools.islice(batches, first, None, 2)
-        halves.append(embed_images(network, half, kept))
-    return tuple(halves)
-
-
-def first_images(dataset: ImageDataset, num_images: int):
-    """Yields batches of the first images of a pass, with their labels."""
-    batches = dataset.one_pass().as_numpy_iterator()
-    left = num_images
-    for images, labels in batches:
-        yield images[:left], labels[:left]
-        left -= len(images)
-        if left <= 0:
-            return
 
 
 def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:
@@ -102,27 +109,27 @@ def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:
     return pathlib.Path(root).expanduser() / _CACHE
 
 
-def _file_name(network, dataset, split, num_images, kept):
-    size = f"{dataset.image_size}x{dataset.image_size}x{dataset.channels}"
-    sample = hashlib.sha256()
-    # A data set that was changed has other images at the start.
-    for images, labels in itertools.islice(
-        dataset.batches().as_numpy_iterator(), 2
-    ):
-        sample.update(np.ascontiguousarray(images).tobytes())
-        sample.update(np.ascontiguousarray(labels).tobytes())
-    name = dataset.name.removeprefix(_FOLDER)
-    parts = (
-        *(
-            pathlib.Path(name).name,
-            split,
-            size,
-            f"{num_images}of{dataset.size}",
-        ),
-        *(network.name, network.sha256[:12], f"kept{kept}"),
-        sample.hexdigest()[:12],
-    )
-    text = "_".join(parts)
-    return (
-        "".join(c if c.isalnum() or c in "-._" else "-" for c in text) + ".npz"
-    )
+def _images(
+    dataset, num_images, part
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields batches of a part of the first images of a pass."""
+    seen = 0
+    for images, labels in dataset.one_pass().as_numpy_iterator():
+        numbers = np.arange(seen, seen + len(images))
+        chosen = (numbers < num_images) & np.isin(
+            numbers % 2, np.arange(2)[part]
+        )
+        if chosen.any():
+            yield images[chosen], labels[chosen]
+        seen += len(images)
+        if seen >= num_images:
+            return
+
+
+def _fingerprint(dataset):
+    """Hash of the first images: a data set that was changed has others."""
+    digest = hashlib.sha256()
+    batches = dataset.one_pass().unbatch().take(_COMPARED)
+    for image, label in batches.as_numpy_iterator():
+        digest.update(image.tobytes() + label.tobytes())
+    return digest.hexdigest()[:12]

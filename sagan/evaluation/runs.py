@@ -3,13 +3,21 @@
 import pathlib
 from collections.abc import Iterable
 
+import tensorflow as tf
 from absl import logging
 
+from sagan.benchmarks.config_values import train_settings
 from sagan.builders import build_generator
 from sagan.checkpoints import checkpoint_steps, restore_generator
 from sagan.evaluation.best import BEST_FOLDER
 from sagan.evaluation.evaluation import make_evaluation
-from sagan.evaluation.records import protocol_line, table, write_record
+from sagan.evaluation.records import (
+    protocol_line,
+    read_records,
+    table,
+    tables,
+    write_record,
+)
 
 ALL, LAST, BEST = "all", "last", "best"
 
@@ -35,6 +43,10 @@ def evaluate_run(
         ValueError: If there is no such checkpoint, or no way to score it.
     """
     folder, steps = find_steps(workdir, step)
+    # As the run was, and as its scores in training were.
+    tf.config.experimental.enable_tensor_float_32_execution(
+        train_settings()["tensor_float_32"]
+    )
     generator = build_generator()
     # Before the data are opened, which may take long.
     restore_generator(folder, generator, steps[0], ema=True)
@@ -55,11 +67,19 @@ def evaluate_run(
                     record["seconds"],
                 )
                 records.append(record)
-    return [
-        *table(records),
-        f"{protocol_line(records[0])}; real images: "
-        f"{evaluation.floor_samples} of {evaluation.protocol['floor_split']}",
-    ]
+    return [*table(records), protocol_line(records[0])]
+
+
+def recorded_tables(workdir) -> list[str]:
+    """Returns tables of the scores on record, one for each protocol.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    records = read_records(workdir)
+    if not records:
+        raise ValueError(f"{workdir} has no scores on record: score it first.")
+    return tables(records)
 
 
 def find_steps(workdir, step: str) -> tuple[pathlib.Path, list[int]]:

@@ -91,9 +91,11 @@ def _stand(generator, seed, batch_size, restore):
             layer.decay = decay
     restore()
     for layer, moments in zip(norms, zip(*batches, strict=True), strict=True):
-        means, squares = np.mean(moments, axis=0)
+        means, squares = np.mean(moments, axis=0, dtype=np.float64)
         layer.moving_mean.assign(means)
-        layer.moving_variance.assign(squares - np.square(means))
+        # Rounding may leave less than zero of a channel that is constant.
+        variances = np.maximum(squares - np.square(means), 0.0)
+        layer.moving_variance.assign(variances)
 
 
 def _moments(generator, norms, seed, batch_size):
@@ -111,5 +113,5 @@ def _moments(generator, norms, seed, batch_size):
         yield [
             (mean, layer.moving_variance.numpy() + np.square(mean))
             for layer in norms
-            for mean in [layer.moving_mean.numpy()]
+            for mean in [layer.moving_mean.numpy().astype(np.float64)]
         ]

@@ -20,6 +20,12 @@ WEIGHTS_FILE = "classifier.weights.h5"
 _HOW = "python -m sagan.classifier --gin_config=configs/classifier_NAME.gin"
 
 
+def default_folder(dataset_name: str) -> pathlib.Path:
+    """Returns where the classifier of a data set is unless said otherwise."""
+    name = pathlib.Path(dataset_name.removeprefix("folder:")).name
+    return pathlib.Path("runs") / f"classifier_{name}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Classifier:
     """A classifier that may score images.

@@ -49,6 +49,7 @@ def embed_images(
     network: FeatureNetwork,
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     kept: int,
+    keep_logits: bool = True,
 ) -> Embedded:
     """Embeds images a batch at a time; they are not held.
 
@@ -60,9 +61,11 @@ def embed_images(
         batches: Images `[batch, height, width, channels]`, float in [-1, 1],
             and labels `[batch]`, integer.
         kept: Of how many images the features themselves are kept.
+        keep_logits: Whether logits are kept, of all images.
 
     Raises:
-        ValueError: If a pixel or a feature is not finite, naming the image.
+        ValueError: If a pixel or a feature is not finite, naming the image, or
+            if there is no image.
     """
     moments, features, logits, labels = None, [], [], []
     seen = 0
@@ -77,9 +80,11 @@ def embed_images(
         if seen < kept:
             features.append(batch_features[: kept - seen])
             labels.append(np.asarray(batch_labels)[: kept - seen])
-        if batch_logits is not None:
+        if keep_logits and batch_logits is not None:
             logits.append(np.asarray(batch_logits))
         seen += len(images)
+    if not seen:
+        raise ValueError("There is no image to embed: expected two or more.")
     return Embedded(
         moments.count,
         moments.mean,

@@ -57,17 +57,18 @@ def open_features(path) -> FeatureNetwork:
         return _open_keras(path)
     if (path / "saved_model.pb").is_file():
         return _open_saved_model(path)
+    what = "is no feature network" if path.exists() else "does not exist"
     raise ValueError(
-        f"{path} is no feature network: expected a folder that python -m "
-        "sagan.classifier made, a frozen Inception graph (.pb), a Keras model "
-        "(.keras) or the folder of a SavedModel."
+        f"{path} {what}: expected 'classifier', 'inception', a folder in which "
+        "python -m sagan.classifier finished, a frozen Inception graph (.pb), "
+        "a Keras model (.keras) or the folder of a SavedModel."
     )
 
 
 def _open_classifier(path):
     classifier = load_classifier(path)
     return FeatureNetwork(
-        f"classifier-{_as_name(classifier.dataset)}",
+        f"classifier-{as_file_name(classifier.dataset)}",
         classifier.weights_sha256,
         "none",
         tf.function(classifier.embed),
@@ -81,8 +82,8 @@ def _open_keras(path):
         raise ValueError(
             f"The Keras model {path} cannot be read: {error}"
         ) from error
-    size = tuple(model.inputs[0].shape[1:3])
-    return _general(path.stem, file_sha256(path), size, model)
+    shape = model.inputs[0].shape[1:4]
+    return _general(path.stem, file_sha256(path), shape, model)
 
 
 def _open_saved_model(path):
@@ -98,7 +99,13 @@ def _open_saved_model(path):
             f"The SavedModel {path} has no signature 'serving_default': save "
             "it with one, from images to features (and logits)."
         )
-    (spec,) = signature.structured_input_signature[1].values()
+    specs = list(signature.structured_input_signature[1].values())
+    if len(specs) != 1:
+        raise ValueError(
+            f"The SavedModel {path} takes {len(specs)} inputs: expected one, "
+            "the images."
+        )
+    (spec,) = specs
     files = sorted(file for file in path.rglob("*") if file.is_file())
 
     def call(images):
@@ -108,15 +115,18 @@ def _open_saved_model(path):
 
     # The signature holds no reference to the variables of its model.
     call.model = model
-    size = tuple(spec.shape[1:3])
-    return _general(path.name, file_sha256(*files), size, call)
+    return _general(path.name, file_sha256(*files), spec.shape[1:4], call)
 
 
-def _general(name, sha256, size, model):
+def _general(name, sha256, shape, model):
+    *size, channels = shape
+    size = tuple(size)
     fixed = None not in size
 
     @tf.function
     def embed(images):
+        if images.shape[-1] == 1 and channels == 3:
+            images = tf.repeat(images, 3, axis=-1)
         if fixed and tuple(images.shape[1:3]) != size:
             images = tf.image.resize(images, size, antialias=True)
         outputs = tf.nest.flatten(model(images))
@@ -128,9 +138,9 @@ def _general(name, sha256, size, model):
 
     by = "x".join(map(str, size))
     resize = f"bilinear with antialiasing to {by}" if fixed else "none"
-    return FeatureNetwork(_as_name(name), sha256, resize, embed)
+    return FeatureNetwork(as_file_name(name), sha256, resize, embed)
 
 
-def _as_name(text):
+def as_file_name(text: str) -> str:
     """Returns a text with nothing in it that a file name may not have."""
     return "".join(c if c.isalnum() or c in "-._" else "-" for c in text)

@@ -34,7 +34,7 @@ def score(
     Returns:
         "fid", "kid", "kid_std", "precision", "recall", "density", "coverage";
         with logits "is" (one split), "is_10" and "is_10_std" (ten); with
-        labels "intra_fid".
+        labels, and two images in some class, "intra_fid".
     """
     fid = frechet_distance(
         real.mean, real.covariance, fake.mean, fake.covariance
@@ -60,9 +60,12 @@ def score(
             fake.logits, splits
         )
     if num_classes:
-        scores["intra_fid"], _, texts = intra_class_fid(
-            real.features, real.labels, fake.features, fake.labels
-        )
+        try:
+            scores["intra_fid"], _, texts = intra_class_fid(
+                real.features, real.labels, fake.features, fake.labels
+            )
+        except ValueError as error:  # Too few images in every class.
+            texts = [f"No intra-FID: {error}"]
         warnings += texts
     return scores, [text for text in warnings if text]
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import types
 
 import gin
 import numpy as np
@@ -19,6 +20,7 @@ from sagan.evaluation.records import SCORES_FILE, read_records
 from sagan.evaluation.reference import open_real
 from sagan.logs import read_metrics
 from sagan.metrics.embedding import quantise
+from sagan.metrics.features import FeatureNetwork
 from sagan.training import train
 
 SCORES = {
@@ -75,6 +77,27 @@ def test_the_best_checkpoint_is_kept(run):
         )
 
 
+def scores_by(workdir, by):
+    evaluation = types.SimpleNamespace(floor={"fid": 0.1, "recall": 0.9})
+    return ScoresInTraining(workdir, evaluation, None, by)
+
+
+def test_a_score_that_there_is_not_is_refused_before_training(tmp_path):
+    with pytest.raises(ValueError, match="best_by is 'is'.*fid, recall"):
+        scores_by(tmp_path, "is")
+
+
+def test_the_best_under_another_protocol_is_no_rival(tmp_path):
+    for step, (value, samples) in enumerate(((1.0, 10), (9.0, 20)), start=1):
+        checkpoint = tmp_path / f"checkpoints/step_{step:08d}"
+        checkpoint.mkdir(parents=True)
+        scores = scores_by(tmp_path, "fid")
+        protocol = {"num_samples": samples}
+        scores.record = {"step": step, "fid": value, "protocol": protocol}
+        scores.keep_best(checkpoint)
+    assert checkpoint_steps(tmp_path / BEST_FOLDER) == [2]
+
+
 @pytest.mark.parametrize(
     ("by", "values", "kept"),
     [("fid", (5.0, 3.0, 4.0), 2), ("recall", (0.1, 0.3, 0.2), 2)],
@@ -85,8 +108,8 @@ def test_better_is_lower_or_higher_by_the_score(tmp_path, by, values, kept):
         checkpoint.mkdir(parents=True)
         (checkpoint / "checkpoint.index").write_text(str(step))
         # Anew each time, as by a run that goes on.
-        scores = ScoresInTraining(tmp_path, None, None, 10, by)
-        scores.record = {"step": step, by: value}
+        scores = scores_by(tmp_path, by)
+        scores.record = {"step": step, by: value, "protocol": {"n": 10}}
         scores.keep_best(checkpoint)
     best = tmp_path / BEST_FOLDER
     assert checkpoint_steps(best) == [kept]
@@ -131,6 +154,9 @@ def test_the_command_scores_checkpoints(run):
         assert np.isfinite([record[name] for name in SCORES]).all()
     assert len({record["fid"] for record in records}) == 8
     assert (run / SCORES_FILE).read_text().count("\n") == before + 8
+    again = evaluate(f"--workdir={run}", "--table")
+    for line in result.stdout.splitlines()[1:9]:
+        assert line in again.stdout
 
 
 @pytest.mark.parametrize(
@@ -140,7 +166,10 @@ def test_the_command_scores_checkpoints(run):
         (["--step=newest"], "--step is 'newest'"),
         (["--weights=averaged"], "--weights has 'averaged'"),
         (["--statistics=none"], "--statistics has 'none'"),
-        (["--features=nowhere"], "nowhere is no feature network"),
+        (
+            ["--features=nowhere"],
+            "nowhere does not exist: expected 'classifier'",
+        ),
         (["--num_samples=1"], "num_samples"),
     ],
 )
@@ -166,9 +195,7 @@ def test_a_generator_is_scored_the_same_twice(evaluation, run):
     from tiny_gan import make_generator
 
     generator = make_generator()
-    one, other = (
-        evaluation.record(generator, 1, "ema", num_samples=60) for _ in range(2)
-    )
+    one, other = (evaluation.record(generator, 1, "ema") for _ in range(2))
     for name in SCORES:
         assert one[name] == other[name]
 
@@ -177,7 +204,7 @@ def test_the_floor_is_better_than_noise(evaluation):
     from tiny_gan import make_generator
 
     noise = evaluation.record(make_generator(), 0, "raw")
-    assert evaluation.floor_samples == 150
+    assert evaluation.protocol["num_floor"] == 150
     assert evaluation.floor["fid"] < 0.2 * noise["fid"]
     assert evaluation.floor["coverage"] > 2 * noise["coverage"]
 
@@ -189,7 +216,8 @@ def test_features_of_real_images_are_computed_once(
     first = make_evaluation(tmp_path)
     files = sorted((tmp_path / "sagan_features").iterdir())
     assert len(files) == 2
-    assert "synthetic_train_32x32x3_200of200_coarse_" in files[1].name
+    name = "synthetic_train_32x32x3_200of200_kept100_all_coarse_"
+    assert files[1].name.startswith(name)
 
     def refuse(*_):
         raise AssertionError("computed again")
@@ -198,7 +226,19 @@ def test_features_of_real_images_are_computed_once(
     again = make_evaluation(tmp_path)
     assert again.floor == first.floor
     np.testing.assert_array_equal(again.real.mean, first.real.mean)
+    # A run of another seed or batch is scored against the same images.
+    with gin.unlock_config():
+        gin.bind_parameter("make_dataset.seed", 5)
+        gin.bind_parameter("make_dataset.batch_size", 8)
+    np.testing.assert_allclose(
+        make_evaluation(tmp_path).real.mean, again.real.mean, atol=1e-9
+    )
     monkeypatch.undo()
+    # One that is damaged is made anew.
+    files[1].write_bytes(files[1].read_bytes()[:500])
+    np.testing.assert_allclose(
+        make_evaluation(tmp_path).real.mean, again.real.mean, atol=1e-9
+    )
     # Other images, other features.
     with gin.unlock_config():
         gin.bind_parameter("make_dataset.num_examples", 180)
@@ -233,18 +273,44 @@ def test_a_folder_of_images_is_compared_with_its_other_half(bindings, tmp_path):
     )
     made = make_evaluation(tmp_path / "run")
     assert made.real.count == 130
-    assert made.floor_samples == 64  # Every other batch of 4.
+    assert made.protocol["num_floor"] == 65
     assert made.protocol["floor_split"] == "halves"
     assert made.protocol["labels"] == "none"
     assert "intra_fid" not in made.floor
-    assert len(list((tmp_path / "sagan_features").iterdir())) == 1
+    assert len(list((tmp_path / "sagan_features").iterdir())) == 3
+
+
+def test_the_split_of_the_config_is_on_record(bindings, tmp_path):
+    parse_config(
+        ["configs/synthetic.gin"],
+        [*bindings, "make_dataset.split = 'test'"],
+    )
+    made = make_evaluation(tmp_path)
+    assert made.protocol["split"] == "test"
+    # The test images are in the reference: they are no floor.
+    assert made.protocol["floor_split"] == "halves"
+    assert made.protocol["num_floor"] == 100
+
+
+def test_a_feature_network_of_another_size_is_refused(
+    bindings, tmp_path, monkeypatch
+):
+    parse_config(["configs/synthetic.gin"], bindings)
+
+    def refuse(images):
+        raise ValueError("expected 64 pixels")
+
+    network = FeatureNetwork("large", "0", "none", refuse)
+    monkeypatch.setattr(evaluation_module, "open_features", lambda _: network)
+    with pytest.raises(ValueError, match="large cannot embed .*32.*64 pixels"):
+        make_evaluation(tmp_path)
 
 
 def test_real_images_are_not_mirrored_and_seen_once(bindings):
     parse_config(
         ["configs/synthetic.gin"], [*bindings, "make_dataset.flip = True"]
     )
-    data = open_real(None, None)
+    data = open_real("train", None)
     images = np.concatenate([i for i, _ in data.one_pass()])
     assert len(images) == 200
     assert len(np.unique(images.reshape(200, -1), axis=0)) == 200
