@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from random_weights import draw_inputs, randomize
 
 from sagan.builders import PRECISIONS, build_discriminator, build_generator
 from sagan.networks import attention_blocks
@@ -64,30 +65,6 @@ def _small(kind, image_size=32, **kwargs):
     return BUILDERS[kind](image_size, **kwargs)
 
 
-def _randomize(network, seed=0):
-    """Gives every variable values that no initialiser gives it."""
-    rng = np.random.default_rng(seed)
-    for variable in network.weights:
-        if variable.name == "kernel":
-            fan_in = np.prod(variable.shape[:-1])
-            value = rng.normal(size=variable.shape) / np.sqrt(fan_in)
-        elif variable.name in ("moving_variance", "gain", "updates"):
-            value = rng.uniform(0.5, 1.5, variable.shape)
-        else:
-            value = rng.normal(size=variable.shape) * 0.3
-        variable.assign(value)
-
-
-def _inputs(network, batch=2):
-    if network.name == "generator":
-        shape = [batch, network.latent_dim]
-    else:
-        shape = [batch, *network.image_shape]
-    values = tf.random.stateless_normal(shape, [1, 2])
-    labels = tf.range(batch) % max(1, network.num_classes)
-    return tf.clip_by_value(values, -1.0, 1.0), labels
-
-
 # --- The table -------------------------------------------------------------
 
 
@@ -124,7 +101,7 @@ def test_outputs_at_every_size(image_size, channels, num_classes):
     }
     generator = _small("generator", image_size, **settings)
     # Latents this large saturate a network that lacks its tanh.
-    latents, labels = _inputs(generator)
+    latents, labels = draw_inputs(generator)
     images = generator(100.0 * latents, labels)
     assert images.shape == (2, image_size, image_size, channels)
     assert images.dtype == tf.float32
@@ -145,9 +122,9 @@ def test_every_precision_has_float32_outputs_and_weights(kind, precision):
     network = _small(kind, precision=precision, num_classes=3)
     assert keras.config.dtype_policy().name == "float32"  # Put back.
     reference = _small(kind, num_classes=3)
-    _randomize(reference)
+    randomize(reference)
     network.set_weights(reference.get_weights())
-    values, labels = _inputs(network)
+    values, labels = draw_inputs(network)
     with tf.GradientTape() as tape:
         outputs = network(values, labels, training=True)
     assert outputs.dtype == tf.float32
@@ -278,8 +255,8 @@ def test_generator_is_the_written_architecture(image_size, num_classes):
         base_channels=4,
         spectral_norm=False,
     )
-    _randomize(network)
-    latents, labels = _inputs(network, batch=3)
+    randomize(network)
+    latents, labels = draw_inputs(network, batch=3)
     expected = _generate(network, tf.cast(latents, tf.float64), labels)
     outputs = network(latents, labels, training=True)
     np.testing.assert_allclose(outputs, expected, atol=5e-5)
@@ -297,8 +274,8 @@ def test_discriminator_is_the_written_architecture(
         base_channels=4,
         spectral_norm=False,
     )
-    _randomize(network)
-    images, labels = _inputs(network, batch=3)
+    randomize(network)
+    images, labels = draw_inputs(network, batch=3)
     expected = _discriminate(
         network, tf.cast(images, tf.float64), labels, halvings
     )
@@ -324,9 +301,9 @@ def test_spectral_norm_is_on_every_kernel_and_nothing_else(kind):
 @each_network
 def test_every_trainable_variable_has_a_part_in_the_output(kind):
     network = _small(kind, num_classes=2)
-    _randomize(network)
+    randomize(network)
     with tf.GradientTape() as tape:
-        outputs = network(*_inputs(network), training=True)
+        outputs = network(*draw_inputs(network), training=True)
         loss = tf.reduce_sum(outputs**2)
     variables = network.trainable_variables
     for variable, gradient in zip(
@@ -375,7 +352,7 @@ def _assert_sees(network, block, resolution):
     block.call = lambda inputs, **k: (
         seen.append(inputs) or original(inputs, **k)
     )
-    network(*_inputs(network, batch=1))
+    network(*draw_inputs(network, batch=1))
     block.call = original
     assert [features.shape[1:3] for features in seen] == [
         (resolution, resolution)
@@ -441,7 +418,7 @@ def test_a_checkpoint_holds_every_variable(
         "precision": precision,
     }
     network = _small(kind, **settings)
-    _randomize(network)
+    randomize(network)
     checkpoint = tf.train.Checkpoint(network=network)
     assert _untracked(checkpoint, network.weights) == []
     path = checkpoint.write(str(tmp_path / "checkpoint"))
@@ -460,7 +437,7 @@ def test_a_checkpoint_holds_every_variable(
 @each_network
 def test_one_variant_reads_the_checkpoint_of_another(kind, tmp_path):
     network = _small(kind, num_classes=3)
-    _randomize(network)
+    randomize(network)
     path = tf.train.Checkpoint(network=network).write(str(tmp_path / "ckpt"))
     for change in (
         {"pointwise": "matmul"},

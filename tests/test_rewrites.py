@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from random_weights import draw_inputs, randomize
 from tiny_gan import make_batch, make_gan
 
 from sagan.benchmarks.step import REWRITES
@@ -33,29 +34,6 @@ def build(kind, image_size=32, on=(), **settings):
         "attention_resolutions": (16,),
     } | settings
     return BUILDERS[kind](image_size, **switches, **settings)
-
-
-def randomize(network):
-    """Gives every variable values that no initialiser gives it."""
-    rng = np.random.default_rng(0)
-    for variable in network.weights:
-        if variable.name == "kernel":
-            fan_in = np.prod(variable.shape[:-1])
-            value = rng.normal(size=variable.shape) / np.sqrt(fan_in)
-        elif variable.name in ("moving_variance", "gain", "updates"):
-            value = rng.uniform(0.5, 1.5, variable.shape)
-        else:
-            value = rng.normal(size=variable.shape) * 0.3
-        variable.assign(value)
-
-
-def draw_inputs(network, batch=2):
-    if network.name == "generator":
-        shape = [batch, network.latent_dim]
-    else:
-        shape = [batch, *network.image_shape]
-    values = tf.random.stateless_normal(shape, [1, 2])
-    return tf.clip_by_value(values, -1.0, 1.0), tf.range(batch)
 
 
 def results(network, training):

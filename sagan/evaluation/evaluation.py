@@ -137,29 +137,29 @@ def make_evaluation(
     )
     check_integers("make_evaluation", 0, seed=seed)
     split = split or config_split()
-    settings = gin.get_bindings("make_dataset")
     # First: that it is not there is known at once, data may take long.
-    network = open_features(_find_features(features, settings.get("name")))
+    name = gin.get_bindings("make_dataset").get("name")
+    network = open_features(_find_features(features, name))
     dataset = open_real(split, data_dir)
     _check_images(network, dataset)
     num_real = min(num_real or dataset.size, dataset.size)
     cache = cache_folder(dataset, data_dir, workdir)
-    real = embed_real(network, dataset, split, num_real, kept, cache)
+    images = (network, dataset, split, num_real, kept, cache)
+    real = embed_real(*images)
     if is_apart(dataset, split, floor_split):
-        reference, others = real, open_real(floor_split, data_dir)
+        others = open_real(floor_split, data_dir)
         size = min(others.size, num_samples)
-        other = embed_real(
-            network, others, floor_split, size, kept, cache, keep_logits=True
+        reference, other = (
+            real,
+            embed_real(
+                *(network, others, floor_split, size, kept, cache),
+                keep_logits=True,
+            ),
         )
     else:
         floor_split = "halves"
-        reference, other = (
-            embed_real(
-                *(network, dataset, split, num_real, kept, cache, part),
-                keep_logits=part == ODD,
-            )
-            for part in (EVEN, ODD)
-        )
+        reference = embed_real(*images, part=EVEN)
+        other = embed_real(*images, part=ODD, keep_logits=True)
     logging.info("Scoring %d real images for the floor.", other.count)
     floor, warnings = score(reference, other, dataset.num_classes)
     for text in warnings:
@@ -168,22 +168,11 @@ def make_evaluation(
         network=network,
         real=real,
         floor=floor,
-        protocol={
-            "dataset": dataset.name,
+        protocol=_describe(network, dataset)
+        | {
             "split": split,
             "num_samples": num_samples,
             "num_real": num_real,
-            "real_seed": REAL_SEED,
-            "image_size": dataset.image_size,
-            "channels": dataset.channels,
-            "crop_size": settings.get("crop_size"),
-            "features": network.name,
-            "features_sha256": network.sha256,
-            "resize": network.resize,
-            "quantised": "uint8",
-            "tensor_float_32": _uses_tensor_float_32(),
-            "labels": "uniform" if dataset.num_classes else "none",
-            "neighbours": NEIGHBOURS,
             "kept": kept,
             "seed": seed,
             "floor_split": floor_split,
@@ -194,6 +183,24 @@ def make_evaluation(
         seed=seed,
         kept=kept,
     )
+
+
+def _describe(network, dataset):
+    """What a protocol says of the network, the images and their handling."""
+    return {
+        "dataset": dataset.name,
+        "real_seed": REAL_SEED,
+        "image_size": dataset.image_size,
+        "channels": dataset.channels,
+        "crop_size": gin.get_bindings("make_dataset").get("crop_size"),
+        "features": network.name,
+        "features_sha256": network.sha256,
+        "resize": network.resize,
+        "quantised": "uint8",
+        "tensor_float_32": _uses_tensor_float_32(),
+        "labels": "uniform" if dataset.num_classes else "none",
+        "neighbours": NEIGHBOURS,
+    }
 
 
 def _check_images(network, dataset):
