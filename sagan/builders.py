@@ -8,8 +8,10 @@ import keras
 import tensorflow as tf
 
 from sagan.networks import GENERATOR_WIDTHS, Discriminator, Generator
-from sagan.settings import check_booleans, check_integers
+from sagan.settings import check_booleans, check_choices, check_integers
 
+SYNCHRONIZED = "synchronized"
+BATCH_NORMS = ("per_replica", SYNCHRONIZED)
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -29,6 +31,7 @@ def build_generator(
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
     fused_norm: bool = True,
+    batch_norm: str = "per_replica",
     recompute: bool = False,
     batch_norm_decay: float = 0.999,
     final_batch_norm_decay: float = 0.9999,
@@ -37,6 +40,9 @@ def build_generator(
     """Makes a `Generator` with its variables.
 
     Args:
+        batch_norm: What normalises in training on several replicas: the
+            moments of each replica's part of the batch, "per_replica" as in
+            the released code, or "synchronized", those of all of it.
         precision: Dtype policy, one of `PRECISIONS`. The other arguments are
             those of `Generator`.
 
@@ -63,6 +69,7 @@ def build_generator(
         recompute=recompute,
         fused_fgh=fused_fgh,
     )
+    check_choices("build_generator.batch_norm", [batch_norm], BATCH_NORMS)
     with _dtype_policy(precision):
         generator = Generator(
             image_size,
@@ -79,6 +86,7 @@ def build_generator(
             fused_resampling=fused_resampling,
             low_resolution_shortcut=low_resolution_shortcut,
             fused_norm=fused_norm,
+            synchronized_norm=batch_norm == SYNCHRONIZED,
             recompute=recompute,
             batch_norm_decay=batch_norm_decay,
             final_batch_norm_decay=final_batch_norm_decay,

@@ -6,7 +6,8 @@ import gin
 from gin import config_parser
 
 # What may differ when a run goes on: its length, how it is watched, kept and
-# stored, and what is held in memory. Everything else is the experiment itself.
+# stored, on what devices it is, and what is held in memory. Everything else is
+# the experiment itself.
 RESUMABLE = frozenset(
     f"train.{name}"
     for name in (
@@ -21,6 +22,8 @@ RESUMABLE = frozenset(
         "evaluate_every",
         "evaluate_samples",
         "best_by",
+        "strategy",
+        "num_replicas",
     )
 ) | {"build_generator.recompute", "build_discriminator.recompute"}
 

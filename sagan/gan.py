@@ -1,11 +1,15 @@
 """The adversarial game: both networks, both optimisers, one training step."""
 
+import functools
+
 import tensorflow as tf
 
 from sagan.gradients import accumulate, dense_gradients, global_norm
 from sagan.latents import draw_latents, fold_in
+from sagan.layers.norm import batch_norms
 from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
 from sagan.moving_average import update_average
+from sagan.replicas import mean_over_replicas, num_replicas, own_rows
 
 # Scalars of a discriminator update that are means over its images.
 _D_MEANS = (
@@ -18,8 +22,14 @@ class GAN:
 
     One step is `d_steps` discriminator updates, each on fresh real images and
     fresh latents, then one generator update, then the moving average of the
-    generator. Latents and labels are a function of `seed` and the step alone,
-    so that a resumed run draws the same ones.
+    generator. Latents and labels are a function of `seed`, the step and the
+    position in the global batch alone, so that a resumed run draws the same
+    ones, on any number of replicas.
+
+    Made in the scope of a `tf.distribute` strategy, a step runs on its
+    replicas: gradients, scalars and the moving moments of batch norm are
+    averaged over them, and everything else follows, so that all state is the
+    same on all of them after a step.
 
     The released code updates the generator first. Its power iteration for the
     discriminator is stored on the real half of a discriminator update only;
@@ -78,24 +88,38 @@ class GAN:
         d_optimizer.build(discriminator.trainable_variables)
         ema_generator.trainable = False
         ema_generator.set_weights(generator.get_weights())
-        # Functions of their own within that of the step: d_steps updates are
-        # traced once, and latents are drawn outside of XLA, which turns the
-        # same random bits into other numbers.
-        self.d_update = tf.function(
-            self.update_discriminator, jit_compile=jit_compile
-        )
-        self.g_update = tf.function(
-            self.update_generator, jit_compile=jit_compile
-        )
-        self.train_step = tf.function(self._train_step)
+        self.strategy = tf.distribute.get_strategy()
+        self._compile(jit_compile)
+
+    def _compile(self, jit_compile):
+        """Makes the functions that TensorFlow traces.
+
+        There are some within that of the step: d_steps updates are traced
+        once, and latents are drawn outside of XLA, which turns the same random
+        bits into other numbers. On several replicas they end where the
+        replicas meet.
+        """
+        compiled = functools.partial(tf.function, jit_compile=jit_compile)
+        self.d_gradients = self.discriminator_gradients
+        self.g_gradients = self.generator_gradients
+        self.d_update = self.update_discriminator
+        self.g_update = self.update_generator
+        self.train_step = self._train_step
         self.train_steps = tf.function(self._train_steps)
+        if self.strategy.num_replicas_in_sync == 1:
+            self.d_update = compiled(self.d_update)
+            self.g_update = compiled(self.g_update)
+            self.train_step = tf.function(self.train_step)
+        elif not any(n.synchronized for n in batch_norms(self.generator)):
+            self.d_gradients = compiled(self.d_gradients)
+            self.g_gradients = compiled(self.g_gradients)
 
     def _train_step(self, images, labels):
         """Runs one training step.
 
         Args:
             images: Real images, `[d_steps, batch, size, size, channels]`,
-                float32 in [-1, 1].
+                float32 in [-1, 1]; with several replicas the part of one.
             labels: Their labels, `[d_steps, batch]`, int32.
 
         Returns:
@@ -108,11 +132,12 @@ class GAN:
             scalars = self.d_update(
                 images[i],
                 labels[i],
-                *self.draw_latents(batch_size, fold_in(seed, i)),
+                *self._draw_own(batch_size, fold_in(seed, i)),
             )
         scalars |= self.g_update(
-            *self.draw_latents(batch_size, fold_in(seed, d_steps))
+            *self._draw_own(batch_size, fold_in(seed, d_steps))
         )
+        scalars = self._average(scalars)
         self.update_ema()
         self.step.assign_add(1)
         return scalars
@@ -126,6 +151,14 @@ class GAN:
         Returns:
             Dict of scalars, `[steps]`, float32.
         """
+        scalars = self.strategy.run(self._replica_steps, args=(batches,))
+        return {
+            # They are the same on all replicas.
+            name: self.strategy.experimental_local_results(values)[0]
+            for name, values in scalars.items()
+        }
+
+    def _replica_steps(self, batches):
         scalars = [
             self.train_step(images, labels) for images, labels in batches
         ]
@@ -133,6 +166,26 @@ class GAN:
             name: tf.stack([values[name] for values in scalars])
             for name in scalars[0]
         }
+
+    def _average(self, scalars):
+        """Averages scalars and moving moments over the replicas.
+
+        A moving moment that is averaged after its moves is that of averaged
+        moments, since a move is linear.
+        """
+        moments = [
+            moment
+            for layer in batch_norms(self.generator)
+            for moment in (layer.moving_mean, layer.moving_variance)
+        ]
+        values = [tf.convert_to_tensor(moment) for moment in moments]
+        scalars, values = mean_over_replicas((scalars, values))
+        if num_replicas() > 1:
+            for moment, value in zip(moments, values, strict=True):
+                moment.assign(value)
+        for name in ("real", "fake"):
+            scalars[f"{name}_std"] = _mean_std(scalars.pop(f"{name}_moments"))
+        return scalars
 
     def update_discriminator(self, images, labels, latents, fake_labels):
         """Updates the discriminator on one batch of real and of fake images.
@@ -144,24 +197,34 @@ class GAN:
             fake_labels: `[batch]`, int32.
 
         Returns:
-            Dict of scalars, float32.
+            Dict of scalars, float32, and of the pixels' moments.
         """
-        fakes = self.generator(latents, fake_labels, training=True)
-        gradients, scalars = accumulate(
-            self._discriminator_gradients,
-            self.discriminator,
-            (images, labels, fakes, fake_labels),
-            self.accumulation,
-            _D_MEANS,
+        gradients, scalars = self.d_gradients(
+            images, labels, latents, fake_labels
         )
-        scalars["real_std"] = _batch_std(images)
-        scalars["fake_std"] = _batch_std(fakes)
+        gradients = mean_over_replicas(gradients)
         scalars["d_gradient_norm"] = global_norm(gradients, self.d_optimizer)
         variables = self.discriminator.trainable_variables
         self.d_optimizer.apply(gradients, variables)
         return scalars
 
-    def _discriminator_gradients(self, images, labels, fakes, fake_labels):
+    def discriminator_gradients(self, images, labels, latents, fake_labels):
+        """Returns a replica's gradients and scalars; moves `u` and moments."""
+        fakes = self.generator(latents, fake_labels, training=True)
+        gradients, scalars = accumulate(
+            self._micro_discriminator_gradients,
+            self.discriminator,
+            (images, labels, fakes, fake_labels),
+            self.accumulation,
+            _D_MEANS,
+        )
+        scalars["real_moments"] = _pixel_moments(images)
+        scalars["fake_moments"] = _pixel_moments(fakes)
+        return gradients, scalars
+
+    def _micro_discriminator_gradients(
+        self, images, labels, fakes, fake_labels
+    ):
         with tf.GradientTape() as tape:
             real_logits, fake_logits = self._discriminate(
                 images, labels, fakes, fake_labels
@@ -200,18 +263,23 @@ class GAN:
         Returns:
             Dict of scalars, float32.
         """
-        gradients, scalars = accumulate(
-            self._generator_gradients,
+        gradients, scalars = self.g_gradients(latents, labels)
+        gradients = mean_over_replicas(gradients)
+        scalars["g_gradient_norm"] = global_norm(gradients, self.g_optimizer)
+        self.g_optimizer.apply(gradients, self.generator.trainable_variables)
+        return scalars
+
+    def generator_gradients(self, latents, labels):
+        """Returns a replica's gradients and scalars; moves `u` and moments."""
+        return accumulate(
+            self._micro_generator_gradients,
             self.generator,
             (latents, labels),
             self.accumulation,
             ("g_loss",),
         )
-        scalars["g_gradient_norm"] = global_norm(gradients, self.g_optimizer)
-        self.g_optimizer.apply(gradients, self.generator.trainable_variables)
-        return scalars
 
-    def _generator_gradients(self, latents, labels):
+    def _micro_generator_gradients(self, latents, labels):
         with tf.GradientTape() as tape:
             fakes = self.generator(latents, labels, training=True)
             logits = self.discriminator(fakes, labels, training=False)
@@ -236,6 +304,14 @@ class GAN:
             "step": self.step,
         }
 
+    def variables(self):
+        """Returns the variables of all state."""
+        parts = self.trackables()
+        step = parts.pop("step")
+        return [v.value for part in parts.values() for v in part.variables] + [
+            step
+        ]
+
     def draw_latents(self, batch_size, seed):
         """Returns latents and labels for the generator, see `draw_latents`."""
         network = self.generator
@@ -243,11 +319,25 @@ class GAN:
             batch_size, network.latent_dim, network.num_classes, seed
         )
 
+    def _draw_own(self, batch_size, seed):
+        """Returns this replica's part of what the global batch draws."""
+        drawn = self.draw_latents(batch_size * num_replicas(), seed)
+        return own_rows(drawn, batch_size)
+
 
 def _mean(condition):
     return tf.reduce_mean(tf.cast(condition, tf.float32))
 
 
-def _batch_std(images):
+def _pixel_moments(images):
+    """Mean and mean square over the batch: `[2, size, size, channels]`."""
+    return tf.stack(
+        [tf.reduce_mean(images, 0), tf.reduce_mean(tf.square(images), 0)]
+    )
+
+
+def _mean_std(moments):
     """Mean over pixels of the standard deviation over the batch."""
-    return tf.reduce_mean(tf.math.reduce_std(images, axis=0))
+    mean, square = tf.unstack(moments)
+    variance = tf.maximum(square - tf.square(mean), 0.0)
+    return tf.reduce_mean(tf.sqrt(variance))

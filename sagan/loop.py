@@ -2,11 +2,15 @@
 
 from absl import logging
 
-from sagan.diagnostics import diagnose
 from sagan.health import Health
 from sagan.logs import StepTimer
 from sagan.optimizers import scales_loss
+from sagan.outputs import Outputs, Periods
 from sagan.signals import stop_signals
+from sagan.workers import Workers
+
+# The scalars that say whether a step was sound.
+_WATCHED = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
 
 
 def step_calls(start, num_steps, steps_per_call):
@@ -25,31 +29,26 @@ def run_steps(
     gan,
     batches,
     calls,
-    log,
-    grids,
-    checkpoints,
-    log_every,
-    sample_every,
-    save_every,
-    scores=None,
-    evaluate_every=0,
+    num_steps: int,
+    periods: Periods,
+    workers: Workers,
+    outputs: Outputs | None,
 ):
     """Runs the training steps; writes what is due after each call.
 
     The losses of a call are read after the next one has been started, so that
     the device does not wait for Python, except where something is due.
+
+    Args:
+        gan: The `GAN`.
+        batches: Iterator of each step's images and labels.
+        calls: The numbers of the steps of each call.
+        num_steps: The last of them.
+        periods: When what is due.
+        workers: That run the same loop.
+        outputs: Where it is written; None for a worker that writes nothing.
     """
     health = Health(scaled_loss=scales_loss(gan.g_optimizer))
-
-    def check(steps, scalars):
-        names = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
-        columns = [scalars[name].numpy() for name in names]
-        for step, *row in zip(steps, *columns, strict=True):
-            values = dict(zip(names, map(float, row), strict=True))
-            health.check_finite(step, values, checkpoints.newest)
-        losses = {name: values[name] for name in ("d_loss", "g_loss")}
-        log.advance(len(steps), **losses)
-
     timer = StepTimer()
     unread = None
     with stop_signals() as stop:
@@ -59,54 +58,44 @@ def run_steps(
             with timer.step():
                 scalars = gan.train_steps(inputs)
                 if unread:
-                    check(*unread)
+                    _read(*unread, health, outputs)
             unread = steps, scalars
             step = steps[-1]
-            # Read once: a signal that comes later is for the next step.
-            stopped_by = stop.requested
-            last = stopped_by or step == log.num_steps
-            logs, samples, saves = (
-                last or step % every == 0
-                for every in (log_every, sample_every, save_every)
-            )
-            scored = (
-                scores
-                and not stopped_by  # Whoever stops it does not want to wait.
-                and (last or step % evaluate_every == 0)
-            )
-            logs = logs or scored
-            if logs or samples or saves:
+            # Asked once: a signal that comes later is for the next step.
+            stopped = workers.any_says(stop.requested is not None)
+            due = periods.due(step, stopped or step == num_steps, stopped)
+            if due:
                 with timer.step():
-                    check(*unread)
+                    _read(*unread, health, outputs)
                 unread = None
             if number == 0:
                 logging.info("First step after %.1f s.", timer.busy)
-                if not logs:
+                if "log" not in due:
                     timer = StepTimer()
-            # Before its scores, which take long and may fail.
-            checkpoint = checkpoints.save(step) if scored else None
-            if logs:
+            if due and outputs:
                 values = {name: float(v[-1]) for name, v in scalars.items()}
-                health.check_collapse(step, values)
-                values |= timer.measure(log.images_per_step)
-                values |= diagnose(gan, d_steps=len(inputs[0][0]))
-                values |= grids.scores() if samples else {}
-                values |= scores.measure(step) if scored else {}
-                log.scalars(step, values)
-            if saves and not scored:
-                checkpoints.save(step)
-            if scored:
-                scores.keep_best(checkpoint)
-            if samples:
-                grids.save(step, log)
-            if step == log.num_steps:
-                logging.info("All %d steps are made.", step)
-            elif stopped_by:
+                if "log" in due:
+                    health.check_collapse(step, values)
+                    values |= timer.measure(outputs.log.images_per_step)
+                outputs.write(step, values, due)
+            if stopped and step < num_steps:
                 logging.info(
                     "Stopped by %s after step %d, which is saved. The same "
                     "command goes on.",
-                    stopped_by,
+                    stop.requested or "another worker",
                     step,
                 )
-            if stopped_by:
-                break
+                return
+    logging.info("All %d steps are made.", num_steps)
+
+
+def _read(steps, scalars, health, outputs):
+    """Waits for the losses of some steps, checks and shows them."""
+    columns = [scalars[name].numpy() for name in _WATCHED]
+    newest = outputs.checkpoints.newest if outputs else lambda: None
+    for step, *row in zip(steps, *columns, strict=True):
+        values = dict(zip(_WATCHED, map(float, row), strict=True))
+        health.check_finite(step, values, newest)
+    if outputs:
+        losses = {name: values[name] for name in ("d_loss", "g_loss")}
+        outputs.log.advance(len(steps), **losses)

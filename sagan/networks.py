@@ -54,6 +54,8 @@ class Generator(keras.Model):
         fused_resampling: Whether up-sampling is merged into convolutions.
         low_resolution_shortcut: Whether shortcuts run before up-sampling.
         fused_norm: Whether batch norm is the framework's fused kernel.
+        synchronized_norm: Whether batch norm is over the global batch, not
+            over the part of each replica.
         recompute: Whether the backward pass makes the activations inside
             blocks again: less memory, the same gradients.
         batch_norm_decay: Of the moving moments in the blocks.
@@ -83,6 +85,7 @@ class Generator(keras.Model):
         fused_resampling=True,
         low_resolution_shortcut=True,
         fused_norm=True,
+        synchronized_norm=False,
         recompute=False,
         batch_norm_decay=0.999,
         final_batch_norm_decay=0.9999,
@@ -106,6 +109,7 @@ class Generator(keras.Model):
                 fused_resampling=fused_resampling,
                 low_resolution_shortcut=low_resolution_shortcut,
                 fused_norm=fused_norm,
+                synchronized_norm=synchronized_norm,
             )
             for width in widths
         )
@@ -118,7 +122,11 @@ class Generator(keras.Model):
             fused_fgh,
             query_block,
         )
-        self.norm = BatchNorm(decay=final_batch_norm_decay, fused=fused_norm)
+        self.norm = BatchNorm(
+            decay=final_batch_norm_decay,
+            fused=fused_norm,
+            synchronized=synchronized_norm,
+        )
         self.conv = Conv3x3(channels, spectral_norm=spectral_norm)
 
     def call(self, latents, labels=None, training=False):

@@ -6,6 +6,19 @@ import keras
 from sagan.settings import check_numbers
 
 
+class Adam(keras.optimizers.Adam):
+    """Adam for gradients that are already those of all replicas.
+
+    Keras' own sums them over the replicas after it has scaled, clipped and
+    checked what each has, so that a gradient that is not finite on one
+    replica is skipped there and applied elsewhere.
+    """
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            self.update_step(gradient, variable.value, learning_rate)
+
+
 @gin.configurable(denylist=["mixed_float16"])
 def make_optimizers(
     mixed_float16: bool,
@@ -57,8 +70,8 @@ def make_optimizers(
         d_beta_2=d_beta_2,
     )
     optimizers = (
-        keras.optimizers.Adam(g_learning_rate, g_beta_1, g_beta_2, epsilon),
-        keras.optimizers.Adam(d_learning_rate, d_beta_1, d_beta_2, epsilon),
+        Adam(g_learning_rate, g_beta_1, g_beta_2, epsilon, name="adam"),
+        Adam(d_learning_rate, d_beta_1, d_beta_2, epsilon, name="adam"),
     )
     if not mixed_float16:
         return optimizers

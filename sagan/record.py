@@ -42,8 +42,14 @@ def record_config(workdir) -> None:
     write_text(workdir / OPERATIVE_CONFIG_FILE, gin.operative_config_str())
 
 
-def record_session(workdir, step: int) -> None:
-    """Adds a line on this process: when, what command, on what, from where."""
+def record_session(workdir, step: int, **more) -> None:
+    """Adds a line on this process: when, what command, on what, from where.
+
+    Args:
+        workdir: The run's folder.
+        step: Where the process starts or goes on.
+        **more: What else to note, as JSON takes it.
+    """
     session = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(
             "T", "seconds"
@@ -56,6 +62,7 @@ def record_session(workdir, step: int) -> None:
         "keras": keras.__version__,
         "machine": describe_machine(),
         "devices": [device.name for device in tf.config.list_logical_devices()],
+        **more,
     }
     with (pathlib.Path(workdir) / SESSIONS_FILE).open("a") as file:
         file.write(json.dumps(session) + "\n")

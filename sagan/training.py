@@ -13,6 +13,7 @@ from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining
 from sagan.evaluation.evaluation import make_evaluation
 from sagan.logs import RunLog
 from sagan.loop import run_steps, step_calls
+from sagan.outputs import Outputs, Periods
 from sagan.record import check_config, record_config, record_session
 from sagan.sampling import SampleGrids
 from sagan.settings import (
@@ -22,7 +23,9 @@ from sagan.settings import (
     check_multiples,
     check_numbers,
 )
+from sagan.strategies import check_replicas, distribute_steps, make_strategy
 from sagan.workdir import check_writable, hold
+from sagan.workers import Workers
 
 CHECKPOINT_FOLDER = "checkpoints"
 SAMPLE_FOLDER = "samples"
@@ -53,10 +56,13 @@ def train(
     evaluate_every: int = 0,
     evaluate_samples: int = 2048,
     best_by: str = "fid",
+    strategy: str = "none",
+    num_replicas: int | None = None,
 ) -> None:
     """Trains a GAN in `workdir`, going on from its newest checkpoint.
 
-    SIGTERM and Ctrl-C finish the call under way, save and return.
+    SIGTERM and Ctrl-C finish the call under way, save and return. With several
+    workers each calls it; only the first touches `workdir`.
 
     Args:
         workdir: Folder of the run; made if absent.
@@ -92,6 +98,9 @@ def train(
             kept in the folder `best`.
         evaluate_samples: Generated images of these scores.
         best_by: Score that the best checkpoint is best by, such as "fid".
+        strategy: Which devices to train on: "none" for one, "mirrored" for
+            those of this machine, "multi_worker", or "tpu".
+        num_replicas: How many devices, see `make_strategy`; None for all.
 
     Raises:
         ValueError: If a setting is out of range, settings do not fit together,
@@ -139,73 +148,86 @@ def train(
         deterministic=deterministic,
         tensor_float_32=tensor_float_32,
     )
-    check_writable(workdir)
+    strategy = make_strategy(strategy, num_replicas)
+    workers = Workers(strategy)
+    if workers.is_chief:
+        check_writable(workdir)
     tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    gan = make_gan(
-        seed=seed,
-        ema_decay=ema_decay,
-        ema_start=ema_start,
-        jit_compile=jit_compile,
-        joint_batch=joint_batch,
-        accumulation=accumulation,
-    )
+    with strategy.scope():
+        gan = make_gan(
+            seed=seed,
+            ema_decay=ema_decay,
+            ema_start=ema_start,
+            jit_compile=jit_compile,
+            joint_batch=joint_batch,
+            accumulation=accumulation,
+        )
     dataset = make_dataset(data_dir=data_dir, download=download)
     check_fit(dataset, gan)
+    check_replicas(strategy, dataset.batch_size, accumulation)
+    periods = Periods(log_every, sample_every, save_every, evaluate_every)
+
+    def run(start, outputs=None):
+        run_steps(
+            gan,
+            distribute_steps(strategy, dataset, d_steps, first=start),
+            step_calls(start, num_steps, steps_per_call),
+            num_steps,
+            periods,
+            workers,
+            outputs,
+        )
+
+    if not workers.is_chief:
+        workers.copy_from_chief(gan.variables())
+        start = int(gan.step.numpy())
+        if start < num_steps:
+            run(start)
+        return
 
     def make_scores():
+        if not evaluate_every:
+            return None
         evaluation = make_evaluation(
             workdir, data_dir, num_samples=evaluate_samples
         )
         return ScoresInTraining(workdir, evaluation, gan.ema_generator, best_by)
 
+    workdir = pathlib.Path(workdir)
     with hold(workdir):
-        _resume(
-            pathlib.Path(workdir),
-            gan,
-            dataset,
-            num_steps,
-            d_steps,
-            num_samples,
-            keep_last,
-            keep_every,
-            steps_per_call,
-            make_scores if evaluate_every else lambda: None,
-            log_every=log_every,
-            sample_every=sample_every,
-            save_every=save_every,
-            evaluate_every=evaluate_every,
+        checkpoints = _restore(workdir, gan, keep_last, keep_every)
+        workers.copy_from_chief(gan.variables())
+        start = int(gan.step.numpy())
+        scores = make_scores() if start < num_steps else None
+        record_config(workdir)
+        record_session(workdir, start, **workers.describe())
+        if start >= num_steps:
+            logging.info("%s has all %d steps already.", workdir, num_steps)
+            return
+        logging.info(
+            "%s at step %d.", "Going on" if start else "Starting", start
         )
+        grids = _make_grids(workdir, gan, dataset, num_samples)
+        images_per_step = d_steps * dataset.batch_size
+        with RunLog(workdir, start, num_steps, images_per_step) as log:
+            run(start, Outputs(gan, d_steps, log, grids, checkpoints, scores))
 
 
-def _resume(
-    workdir,
-    gan,
-    dataset,
-    num_steps,
-    d_steps,
-    num_samples,
-    keep_last,
-    keep_every,
-    steps_per_call,
-    make_scores,
-    **periods,
-):
-    """Restores what there is, records the session and runs what is left."""
+def _restore(workdir, gan, keep_last, keep_every):
+    """Restores the newest checkpoint, if there is one that fits the config."""
     if checkpoint_steps(workdir / CHECKPOINT_FOLDER):
         check_config(workdir)
     checkpoints = Checkpoints(
         workdir / CHECKPOINT_FOLDER, gan.trackables(), keep_last, keep_every
     )
-    start = checkpoints.restore_latest() or 0
-    scores = make_scores() if start < num_steps else None
-    record_config(workdir)
-    record_session(workdir, start)
-    if start >= num_steps:
-        logging.info("%s has all %d steps already.", workdir, num_steps)
-        return
-    logging.info("%s at step %d.", "Going on" if start else "Starting", start)
+    checkpoints.restore_latest()
+    return checkpoints
+
+
+def _make_grids(workdir, gan, dataset, num_samples):
+    """Draws real images, and returns what draws generated ones."""
     grids = SampleGrids(
         workdir / SAMPLE_FOLDER,
         {"raw": gan.generator, "ema": gan.ema_generator},
@@ -213,14 +235,4 @@ def _resume(
         score=agreement if dataset.name == "synthetic" else None,
     )
     grids.save_real(dataset)
-    with RunLog(workdir, start, num_steps, d_steps * dataset.batch_size) as log:
-        run_steps(
-            gan,
-            iter(dataset.steps(d_steps, first=start)),
-            step_calls(start, num_steps, steps_per_call),
-            log=log,
-            grids=grids,
-            checkpoints=checkpoints,
-            scores=scores,
-            **periods,
-        )
+    return grids

@@ -16,14 +16,22 @@ COMMANDS = {
 # What a module of a name may import of ours; the rest may import anything
 # but the commands.
 BELOW = {
-    "layers": {"layers"},
+    "replicas": set(),
+    "layers": {"layers", "replicas"},
     "losses": set(),
     "networks": {"layers"},
     "builders": {"networks", "settings"},
     "gradients": {"layers"},
     "latents": set(),
     "moving_average": {"layers"},
-    "gan": {"gradients", "latents", "losses", "moving_average"},
+    "gan": {
+        "gradients",
+        "latents",
+        "layers",
+        "losses",
+        "moving_average",
+        "replicas",
+    },
     "optimizers": {"settings"},
     "data": {"data", "settings"},
     "checkpoints": set(),
@@ -47,6 +55,7 @@ NO_GIN = {
     "metrics",
     "moving_average",
     "networks",
+    "replicas",
 }
 
 

@@ -5,13 +5,14 @@ k * batch_size to (k + 1) * batch_size - 1. Epoch p // size visits each example
 once, in an order drawn from (seed, epoch) alone, and which images of batch k
 are mirrored hangs on (seed, k) alone. So a resumed run starts at any batch
 without replaying those before it. A batch may straddle two epochs: none is
-dropped.
+dropped. Of several workers each reads some rows of every batch, and only them.
 """
+
+import functools
 
 import tensorflow as tf
 
 from sagan.data.preprocessing import to_unit_range
-from sagan.data.python_calls import call_python
 
 
 class ImageDataset:
@@ -44,36 +45,44 @@ class ImageDataset:
         self.batch_size = batch_size
         self.seed = seed
 
-    def batches(self, first: int = 0) -> tf.data.Dataset:
+    def batches(
+        self, first: int = 0, rows: range | None = None
+    ) -> tf.data.Dataset:
         """Yields `(images, labels)` forever, from batch `first` on.
 
         Args:
             first: Number of batches already consumed. `batches(first=k)`
                 gives exactly the batches k, k + 1, ... of `batches()`.
+            rows: Which of each batch to read, consecutive; None for all.
 
         Returns:
-            A dataset of images, float32 `[batch_size, image_size, image_size,
-            channels]` in [-1, 1], and labels, int32 `[batch_size]` in `[0,
+            A dataset of images, float32 `[rows, image_size, image_size,
+            channels]` in [-1, 1], and labels, int32 `[rows]` in `[0,
             num_classes)`, or zeros if `num_classes` is 0.
         """
         if first < 0:
             raise ValueError(f"first must not be negative, got {first}.")
-        data = self._read(first * self.batch_size, self.batch_size, self.seed)
+        rows = rows or range(self.batch_size)
+        data = self._read(
+            first * self.batch_size, self.batch_size, self.seed, rows
+        )
         data = data.enumerate(start=first).map(
-            self._finish,
+            functools.partial(self._finish, rows=rows),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
         return data.prefetch(tf.data.AUTOTUNE)
 
-    def steps(self, d_steps: int, first: int = 0) -> tf.data.Dataset:
+    def steps(
+        self, d_steps: int, first: int = 0, rows: range | None = None
+    ) -> tf.data.Dataset:
         """Yields the batches of each training step, from step `first` on.
 
         Returns:
             A dataset of what `batches` yields, `d_steps` of them stacked:
-            images `[d_steps, batch_size, ...]`, labels `[d_steps, batch_size]`.
+            images `[d_steps, rows, ...]`, labels `[d_steps, rows]`.
         """
-        data = self.batches(first * d_steps)
+        data = self.batches(first * d_steps, rows)
         # Stacking is a copy: made while the step before it runs.
         return data.batch(d_steps, drop_remainder=True).prefetch(1)
 
@@ -97,13 +106,14 @@ class ImageDataset:
             tf.data.experimental.assert_cardinality(num_batches)
         )
 
-    def _finish(self, batch, example):
+    def _finish(self, batch, example, rows):
         images, labels = example
-        square = [self.batch_size, self.image_size, self.image_size]
+        square = [len(rows), self.image_size, self.image_size]
         images = tf.ensure_shape(images, [*square, self.channels])
-        labels = tf.ensure_shape(labels, [self.batch_size])
+        labels = tf.ensure_shape(labels, [len(rows)])
         if self._flip:
             chosen = flips(batch, self.batch_size, self.seed)
+            chosen = chosen[rows.start : rows.stop]
             mirrored = tf.reverse(images, axis=[2])
             images = tf.where(chosen[:, None, None, None], mirrored, images)
         if not self.num_classes:
@@ -116,121 +126,3 @@ def flips(batch, batch_size: int, seed: int):
     # No epoch is negative, so this stream is apart from those of the orders.
     key = tf.stack([tf.constant(seed, tf.int64), -1 - batch])
     return tf.random.stateless_uniform([batch_size], key, alg="philox") < 0.5
-
-
-def example_order(size: int, seed: int, first: int) -> tf.data.Dataset:
-    """Indices of the examples at positions `first`, `first + 1`, ...: int64.
-
-    Each epoch is a permutation of `range(size)`, uniform among all.
-    """
-    first_epoch, offset = divmod(first, size)
-
-    def epoch_order(epoch):
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(size, dtype=tf.int64),
-            tf.stack([tf.constant(seed, tf.int64), epoch]),
-            alg="philox",
-        )
-        seen = tf.where(epoch == first_epoch, offset, 0)
-        return tf.data.Dataset.from_tensor_slices(order[seen:])
-
-    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(
-        epoch_order
-    )
-
-
-def read_arrays(images, labels):
-    """A `read` function over arrays held in memory.
-
-    A `read` function takes the first position, the batch size and the seed,
-    and returns an endless dataset of `(images, labels)`: uint8 `[batch_size,
-    image_size, image_size, channels]` and int32 `[batch_size]`.
-
-    Args:
-        images: `[size, image_size, image_size, channels]`, uint8.
-        labels: `[size]`, int32.
-    """
-
-    def gather(indices):
-        # The arrays stay in NumPy: as constants of TensorFlow they would be
-        # copied several times, and into the memory of a GPU.
-        return call_python(
-            lambda i: (images[i], labels[i]), [indices], [tf.uint8, tf.int32]
-        )
-
-    def read(first, batch_size, seed):
-        order = example_order(len(images), seed, first)
-        return order.batch(batch_size, drop_remainder=True).map(
-            gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-
-    return read
-
-
-def read_by_index(load, size: int, prepare):
-    """A `read` function that loads each example when it is due, by its index.
-
-    Args:
-        load: TensorFlow function from an index to `(image, label)`: uint8
-            `[height, width, 3]` and int32 `[]`.
-        size: Number of examples.
-        prepare: TensorFlow function from that image to the prepared one.
-    """
-
-    def example(index):
-        image, label = load(index)
-        return prepare(image), label
-
-    def read(first, batch_size, seed):
-        examples = example_order(size, seed, first).map(
-            example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-        return examples.batch(batch_size, drop_remainder=True)
-
-    return read
-
-
-def read_stream(encoded, size: int, shuffle_buffer: int, decode):
-    """A `read` function over a dataset that can only be read front to back.
-
-    Each epoch passes the encoded examples through a shuffle buffer seeded by
-    (seed, epoch). To start inside an epoch, the examples before it are read
-    and shuffled again but not decoded.
-
-    Args:
-        encoded: Dataset of `(bytes, label)`, the same at every pass.
-        size: Number of examples in it.
-        shuffle_buffer: Number of encoded examples to draw from.
-        decode: TensorFlow function from bytes to the prepared image.
-    """
-
-    def decode_pair(encoded_image, label):
-        return decode(encoded_image), label
-
-    def read(first, batch_size, seed):
-        def epoch_examples(epoch):
-            # `shuffle` mixes in TensorFlow's global seed; fixed here, inside
-            # this traced function alone, so that `seed` decides by itself.
-            tf.random.set_seed(1)
-            key = tf.stack([tf.constant(seed, tf.int64), epoch])
-            epoch_seed = tf.random.stateless_uniform(
-                [], key, 1, tf.int64.max, tf.int64, alg="philox"
-            )
-            return encoded.shuffle(
-                shuffle_buffer, epoch_seed, reshuffle_each_iteration=False
-            )
-
-        first_epoch, offset = divmod(first, size)
-        epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-        examples = (
-            epochs.flat_map(epoch_examples)
-            .skip(offset)
-            .map(
-                decode_pair,
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-        )
-        return examples.batch(batch_size, drop_remainder=True)
-
-    return read

@@ -7,7 +7,8 @@ import gin
 import numpy as np
 from absl import logging
 
-from sagan.data import batches, synthetic
+from sagan.data import reading, synthetic
+from sagan.data.batches import ImageDataset
 from sagan.data.cache import check_memory, fill_cache, prepare_some
 from sagan.data.folder import ImageFolder
 from sagan.data.preprocessing import CUSTOMARY_CROPS, prepare_image
@@ -30,12 +31,13 @@ def make_dataset(
     flip: bool = False,
     cache: bool = True,
     shuffle_buffer: int = 10_000,
+    shards: int = 1,
     num_examples: int | None = None,
     crop_size: int | None = None,
     max_unreadable: float = 0.01,
     data_dir: str | None = None,
     download: bool = False,
-) -> batches.ImageDataset:
+) -> ImageDataset:
     """Opens a dataset, checks it and makes its endless sequence of batches.
 
     The sequence is a function of the arguments alone, so a resumed run sees
@@ -44,7 +46,7 @@ def make_dataset(
     Args:
         name: "folder:PATH", "synthetic", or a dataset of TFDS.
         image_size: Side of the images in pixels.
-        batch_size: Images in a batch.
+        batch_size: Images in a batch: of all devices together.
         seed: Seed of the order and the flips, not negative.
         channels: 3, or 1 for grey images.
         num_classes: Number of classes in the data, or 0 to ignore labels.
@@ -56,6 +58,10 @@ def make_dataset(
         shuffle_buffer: Number of encoded examples a TFDS dataset is shuffled
             among when it is not cached. Cached images and folders are always
             shuffled as a whole.
+        shards: Parts that a TFDS dataset which is not cached is cut into, a
+            divisor of the batch. Each is shuffled by itself and has as many
+            images in every batch, so that of several workers, whose number
+            divides it, each reads only its own part of the files.
         num_examples: Size of the synthetic dataset, 10,000 if not given.
         crop_size: Side of the centre square that is kept before resizing, in
             pixels; by default that of `CUSTOMARY_CROPS`, or the largest.
@@ -78,6 +84,7 @@ def make_dataset(
         image_size=image_size,
         batch_size=batch_size,
         shuffle_buffer=shuffle_buffer,
+        shards=shards,
         crop_size=1 if crop_size is None else crop_size,
         num_examples=1 if num_examples is None else num_examples,
     )
@@ -86,6 +93,7 @@ def make_dataset(
             f"num_examples={num_examples} is for 'synthetic' alone; for part "
             f"of a TFDS dataset use split='train[:{num_examples}]'."
         )
+    _check_shards(shards, name, cache, batch_size, shuffle_buffer)
     started = time.monotonic()
     shape = (image_size, image_size, channels)
     prepare = functools.partial(
@@ -106,8 +114,8 @@ def make_dataset(
     else:
         source = TfdsImages(name, split, data_dir, download)
         _check_classes(name, num_classes, source.num_classes)
-        stream = None if cache else shuffle_buffer
-        read, labels = _open_tfds(source, prepare, shape, stream, num_classes)
+        buffers = None if cache else [shuffle_buffer // shards] * shards
+        read, labels = _open_tfds(source, prepare, shape, buffers, num_classes)
         size = source.size
     if size < batch_size:
         raise ValueError(
@@ -126,7 +134,7 @@ def make_dataset(
         _describe_classes(num_classes, histogram),
         time.monotonic() - started,
     )
-    return batches.ImageDataset(
+    return ImageDataset(
         read,
         name=name,
         size=size,
@@ -150,6 +158,23 @@ def _check_arguments(name, channels):
         raise ValueError(
             "make_dataset.name must be 'synthetic', 'folder:PATH' or a "
             f"dataset of TFDS such as 'celeb_a', got {name!r}."
+        )
+
+
+def _check_shards(shards, name, cache, batch_size, shuffle_buffer):
+    if shards == 1:
+        return
+    if cache or name == _SYNTHETIC or name.startswith(_FOLDER):
+        raise ValueError(
+            f"make_dataset.shards is {shards}, but is for a TFDS dataset with "
+            "make_dataset.cache = False: others need no parts, since each "
+            "image is read by itself. Leave it at 1."
+        )
+    if batch_size % shards or shards > shuffle_buffer:
+        raise ValueError(
+            f"make_dataset.shards is {shards}: expected a divisor of the batch "
+            f"of {batch_size}, and no more than the shuffle_buffer of "
+            f"{shuffle_buffer}, which they share."
         )
 
 
@@ -202,7 +227,7 @@ def _open_synthetic(size, shape, split, num_classes):
     _check_classes(_SYNTHETIC, num_classes, len(synthetic.KINDS))
     check_memory(size, shape)
     images, labels = synthetic.make_synthetic_images(size, image_size, split)
-    return batches.read_arrays(images, labels), labels
+    return reading.read_arrays(images, labels), labels
 
 
 def _find_folder(name, split, num_classes):
@@ -227,26 +252,30 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
     folder.drop_unreadable(max_unreadable)
     _check_contents(f"{_FOLDER}{folder.path}", images, labels, 0)
     if cache:
-        return batches.read_arrays(images, labels), labels
-    read = batches.read_by_index(folder.load, folder.size, prepare)
+        return reading.read_arrays(images, labels), labels
+    read = reading.read_by_index(folder.load, folder.size, prepare)
     return read, folder.labels
 
 
-def _open_tfds(source, prepare, shape, shuffle_buffer, num_classes):
-    """Streams through a buffer of `shuffle_buffer`, or caches if it is None."""
-    if shuffle_buffer is None:
+def _open_tfds(source, prepare, shape, buffers, num_classes):
+    """Streams a shard through each of `buffers`, or caches if it is None."""
+    if buffers is None:
         images, labels = fill_cache(source, prepare, shape)
     else:
         images, labels = prepare_some(source, prepare)
     _check_contents(source.name, images, labels, num_classes)
-    if shuffle_buffer is None:
-        return batches.read_arrays(images, labels), labels
+    if buffers is None:
+        return reading.read_arrays(images, labels), labels
 
     def decode(encoded):
         return prepare(source.decode(encoded))
 
-    stream = source.encoded(), source.size, shuffle_buffer, decode
-    return batches.read_stream(*stream), None
+    shards = source.shards(len(buffers))
+    reads = [
+        reading.read_stream(shard, int(shard.cardinality()), buffer, decode)
+        for shard, buffer in zip(shards, buffers, strict=True)
+    ]
+    return reading.read_shards(reads), None
 
 
 def _describe_classes(num_classes, histogram):

@@ -1,6 +1,7 @@
 """Images from TensorFlow Datasets, checked before anything is read."""
 
 import difflib
+import functools
 import os
 
 import numpy as np
@@ -54,14 +55,16 @@ class TfdsImages:
         is_class = isinstance(label, tfds.features.ClassLabel)
         self.num_classes = label.num_classes if is_class else 0
         wanted = {"image": True, **({"label": True} if is_class else {})}
-        self._encoded = builder.as_dataset(
-            split=split,
+        self._split = split
+        self._open = functools.partial(
+            builder.as_dataset,
             shuffle_files=False,
             decoders=tfds.decode.PartialDecoding(
                 wanted, decoders={"image": tfds.decode.SkipDecoding()}
             ),
             read_config=tfds.ReadConfig(try_autocache=False),
         )
+        self._cut = functools.partial(tfds.even_splits, split)
 
     def encoded(self) -> tf.data.Dataset:
         """All examples in their stored order, images still encoded.
@@ -70,12 +73,14 @@ class TfdsImages:
             A dataset of `(bytes, label)`; label int32, 0 without classes, and
             -1 in some unlabelled test splits.
         """
+        return self._open(split=self._split).map(_encoded_pair)
 
-        def pair(example):
-            label = tf.cast(example.get("label", 0), tf.int32)
-            return example["image"], label
-
-        return self._encoded.map(pair)
+    def shards(self, count: int) -> list[tf.data.Dataset]:
+        """`encoded()` cut into parts, each of which reads its files alone."""
+        return [
+            self._open(split=part).map(_encoded_pair)
+            for part in self._cut(count)
+        ]
 
     def decode(self, encoded):
         """Encoded image to uint8 `[height, width, 1 or 3]`, in TensorFlow."""
@@ -90,6 +95,11 @@ class TfdsImages:
         return self.encoded().map(
             decode_pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+
+
+def _encoded_pair(example):
+    label = tf.cast(example.get("label", 0), tf.int32)
+    return example["image"], label
 
 
 def _find_builder(tfds, name, data_dir):

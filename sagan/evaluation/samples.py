@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from sagan.latents import draw_latents
-from sagan.layers.norm import BatchNorm
+from sagan.layers.norm import batch_norms
 
 # What normalises: the moving moments; those of each batch; or the moments of
 # some batches of these very weights, averaged ("standing").
@@ -76,11 +76,7 @@ def _kept_state(generator):
 
 def _stand(generator, seed, batch_size, restore):
     """Sets the moving moments to those of `_STANDING_BATCHES` batches."""
-    norms = [
-        layer
-        for layer in generator._flatten_layers()  # Keras has no public walk.
-        if isinstance(layer, BatchNorm)
-    ]
+    norms = batch_norms(generator)
     decays = [layer.decay for layer in norms]
     try:
         for layer in norms:

@@ -25,6 +25,7 @@ class GeneratorBlock(keras.layers.Layer):
             3x3 convolution.
         low_resolution_shortcut: Whether the 1x1 runs before the up-sampling.
         fused_norm: `fused` of the batch norms.
+        synchronized_norm: `synchronized` of the batch norms.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: `[batch, 2 * height, 2 * width, filters]`.
@@ -42,11 +43,16 @@ class GeneratorBlock(keras.layers.Layer):
         fused_resampling=True,
         low_resolution_shortcut=True,
         fused_norm=True,
+        synchronized_norm=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.low_resolution_shortcut = low_resolution_shortcut
-        norm = {"decay": batch_norm_decay, "fused": fused_norm}
+        norm = {
+            "decay": batch_norm_decay,
+            "fused": fused_norm,
+            "synchronized": synchronized_norm,
+        }
         self.norm1 = BatchNorm(num_classes, **norm)
         self.conv1 = Conv3x3(
             filters,

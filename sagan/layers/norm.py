@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from sagan.replicas import mean_over_replicas, num_replicas
+
 
 class BatchNorm(keras.layers.Layer):
     """Batch normalisation over batch, height and width.
@@ -21,6 +23,9 @@ class BatchNorm(keras.layers.Layer):
         epsilon: Added to the variance.
         fused: Whether the framework's fused kernel normalises; if not, the
             definition, written out.
+        synchronized: Whether the moments are those of the global batch. If
+            not, each replica normalises its part by its own, and its moving
+            moments are its own until they are averaged over the replicas.
 
     Input shape: `[batch, height, width, channels]`, float, and with
         `num_classes` labels `[batch]`, integer.
@@ -31,13 +36,20 @@ class BatchNorm(keras.layers.Layer):
     """
 
     def __init__(
-        self, num_classes=0, decay=0.999, epsilon=1e-5, fused=True, **kwargs
+        self,
+        num_classes=0,
+        decay=0.999,
+        epsilon=1e-5,
+        fused=True,
+        synchronized=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.decay = decay
         self.epsilon = epsilon
         self.fused = fused
+        self.synchronized = synchronized
 
     def build(self, inputs_shape, labels_shape=None):
         del labels_shape
@@ -64,7 +76,10 @@ class BatchNorm(keras.layers.Layer):
             setattr(self, name, variable)
 
     def call(self, inputs, labels=None, training=False):
-        normalize = self._normalize_fused if self.fused else self._normalize
+        # The fused kernel knows the moments of this replica alone.
+        together = training and self.synchronized and num_replicas() > 1
+        fused = self.fused and not together
+        normalize = self._normalize_fused if fused else self._normalize
         if not self.num_classes:
             return normalize(inputs, self.gain, self.bias, training)
         channels = inputs.shape[-1]
@@ -82,11 +97,24 @@ class BatchNorm(keras.layers.Layer):
         values = tf.cast(inputs, tf.float32)
         if training:
             mean, variance = tf.nn.moments(values, axes=[0, 1, 2])
+            if self.synchronized:
+                mean, variance = self._over_replicas(mean, variance)
             self._update(mean, variance)
         else:
             mean, variance = self.moving_mean, self.moving_variance
         outputs = (values - mean) * tf.math.rsqrt(variance + self.epsilon)
         return tf.cast(outputs * gain + bias, inputs.dtype)
+
+    def _over_replicas(self, mean, variance):
+        """Returns the moments of the global batch."""
+        # Means are taken relative to the moving one, as the difference of
+        # squares would cancel where they are large.
+        centre = tf.stop_gradient(tf.convert_to_tensor(self.moving_mean))
+        offset = mean - centre
+        offset, variance, square = mean_over_replicas(
+            [offset, variance, tf.square(offset)]
+        )
+        return centre + offset, variance + square - tf.square(offset)
 
     def _normalize_fused(self, inputs, gain, bias, training):
         """What `_normalize` does, in one operation."""
@@ -119,3 +147,12 @@ class BatchNorm(keras.layers.Layer):
         ):
             value = tf.where(finite, tf.stop_gradient(value), moving)
             moving.assign_sub((1.0 - decay) * (moving - value))
+
+
+def batch_norms(network) -> list[BatchNorm]:
+    """Returns the batch norms of a network."""
+    return [
+        layer
+        for layer in network._flatten_layers()  # Keras has no public walk.
+        if isinstance(layer, BatchNorm)
+    ]

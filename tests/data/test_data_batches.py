@@ -13,7 +13,8 @@ import tensorflow as tf
 from PIL import Image
 
 from sagan.data import cache, make_dataset
-from sagan.data.batches import example_order, flips
+from sagan.data.batches import flips
+from sagan.data.reading import example_order
 from sagan.data.synthetic import make_synthetic_images
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]

@@ -1,0 +1,174 @@
+"""Which devices a run is on, and the part of each batch that each takes.
+
+A worker is a process; it has one or more replicas, each on a device. The chief
+is the worker that writes the run's folder.
+"""
+
+import json
+import os
+
+import tensorflow as tf
+
+from sagan.data import ImageDataset
+from sagan.settings import check_choices, check_integers
+
+STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
+
+
+def make_strategy(
+    name: str, num_replicas: int | None = None
+) -> tf.distribute.Strategy:
+    """Makes the strategy a run trains under, before anything else is made.
+
+    Args:
+        name: Of `STRATEGIES`: "none" for one device; "mirrored" for the
+            devices of this machine; "multi_worker" for those of the workers
+            that TF_CONFIG or SLURM name; "tpu" for the TPU of this machine.
+        num_replicas: With "mirrored" how many devices: GPUs, or where there
+            are none logical CPUs, to try it. None for all GPUs.
+
+    Raises:
+        ValueError: If there are not as many, or the workers are not named.
+    """
+    check_choices("train.strategy", [name], STRATEGIES)
+    if num_replicas is not None:
+        check_integers("train", 1, num_replicas=num_replicas)
+        if name != "mirrored":
+            raise ValueError(
+                f"train.num_replicas is {num_replicas}, but is for "
+                "train.strategy = 'mirrored' alone: leave it at None."
+            )
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy(_local_devices(num_replicas))
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy(_find_workers())
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _local_devices(num_replicas):
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        logical = tf.config.LogicalDeviceConfiguration()
+        count = num_replicas or 1
+        tf.config.set_logical_device_configuration(cpu, [logical] * count)
+        return [f"CPU:{i}" for i in range(count)]
+    if num_replicas and num_replicas > len(gpus):
+        raise ValueError(
+            f"train.num_replicas is {num_replicas}, but this machine has "
+            f"{len(gpus)} GPUs: lower it, or leave it at None."
+        )
+    return [f"GPU:{i}" for i in range(num_replicas or len(gpus))]
+
+
+def _find_workers():
+    if "TF_CONFIG" in os.environ:
+        _check_tf_config(os.environ["TF_CONFIG"])
+        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if "SLURM_STEP_NUM_TASKS" in os.environ:
+        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+    raise ValueError(
+        "train.strategy is 'multi_worker', but neither TF_CONFIG nor SLURM "
+        "names the workers. To try it on this machine: python -m sagan.launch "
+        "--workers=2 -- and the arguments of sagan.train; for others see "
+        "docs/distributed.md."
+    )
+
+
+def _check_tf_config(text):
+    try:
+        config = json.loads(text)
+        task = config["task"]
+        config["cluster"][task["type"]][int(task["index"])]
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise ValueError(
+            f"TF_CONFIG is {text!r}: expected JSON such as "
+            '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": '
+            '{"type": "worker", "index": 0}}, whose task is in its cluster.'
+        ) from error
+
+
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    """Returns how many workers there are."""
+    return sum(map(len, _cluster(strategy).values())) or 1
+
+
+def worker_index(strategy: tf.distribute.Strategy) -> int:
+    """Returns the number of this worker; the chief is 0."""
+    if num_workers(strategy) == 1:
+        return 0
+    resolver = strategy.cluster_resolver
+    # A cluster may name its first worker apart.
+    others = len(_cluster(strategy).get("chief", ()))
+    return resolver.task_id + others * (resolver.task_type == "worker")
+
+
+def _cluster(strategy):
+    """Returns the workers' addresses by job; none unless there are several."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return {}
+    return strategy.cluster_resolver.cluster_spec().as_dict()
+
+
+def distribute_steps(
+    strategy: tf.distribute.Strategy,
+    dataset: ImageDataset,
+    d_steps: int,
+    first: int,
+):
+    """Yields the batches of each step as the replicas take them.
+
+    Each worker reads the rows of the global batch that its replicas work on.
+
+    Args:
+        strategy: Whose replicas.
+        dataset: Of global batches; the replicas' number divides them.
+        d_steps: Batches a step.
+        first: The first step.
+
+    Returns:
+        An endless iterator of what `ImageDataset.steps` yields, with as many
+        rows as are one replica's.
+    """
+    size = dataset.batch_size // strategy.num_replicas_in_sync
+
+    def pipeline(context):
+        replicas = context.num_replicas_in_sync // context.num_input_pipelines
+        start = context.input_pipeline_id * replicas * size
+        rows = range(start, start + replicas * size)
+        steps = dataset.steps(d_steps, first, rows)
+        if replicas == 1:
+            return steps
+        # One element a replica, in the order of their rows.
+        return steps.map(
+            lambda *batch: tuple(_split_rows(x, replicas) for x in batch)
+        ).unbatch()
+
+    return iter(strategy.distribute_datasets_from_function(pipeline))
+
+
+def _split_rows(tensor, parts):
+    """`[d_steps, rows, ...]` to `[parts, d_steps, rows / parts, ...]`."""
+    return tf.stack(tf.split(tensor, parts, axis=1))
+
+
+def check_replicas(
+    strategy: tf.distribute.Strategy, batch_size: int, accumulation: int
+) -> None:
+    """Checks that the global batch can be divided among the replicas.
+
+    Raises:
+        ValueError: If it cannot, naming the numbers.
+    """
+    parts = strategy.num_replicas_in_sync * accumulation
+    if batch_size % parts:
+        raise ValueError(
+            f"make_dataset.batch_size is {batch_size}, the batch of all "
+            f"devices together: expected a multiple of {parts}, which is "
+            f"{strategy.num_replicas_in_sync} replicas times "
+            f"train.accumulation = {accumulation}."
+        )
