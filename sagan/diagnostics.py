@@ -31,7 +31,8 @@ def diagnose(gan, d_steps: int) -> dict[str, float]:
         ("g", gan.g_optimizer, step),
         ("d", gan.d_optimizer, step * d_steps),
     ):
-        values[f"{letter}_learning_rate"] = float(optimizer.learning_rate)
+        rate = optimizer.learning_rate.numpy()
+        values[f"{letter}_learning_rate"] = float(rate)
         values[f"{letter}_loss_scale"] = loss_scale(optimizer)
         values[f"{letter}_skipped_updates"] = updates - updates_applied(
             optimizer

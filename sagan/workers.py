@@ -44,23 +44,22 @@ class Workers:
         """Gives variables on all workers the chief's values."""
         if self.alone:
             return
-        values = [tf.constant(variable.numpy()) for variable in variables]
-        totals = self._sum(values, of_first=True)
-        for variable, total in zip(variables, totals, strict=True):
-            variable.assign(total)
+        # TensorFlow sends tensors of one dtype together.
+        for dtype in sorted({v.dtype for v in variables}, key=str):
+            some = [v for v in variables if v.dtype == dtype]
+            values = [tf.constant(variable.numpy()) for variable in some]
+            totals = self._sum(values, of_first=True)
+            for variable, total in zip(some, totals, strict=True):
+                variable.assign(total)
 
     def _sum_over_replicas(self, values, of_first=False):
         """Sums what the replicas have, or takes what the first has."""
 
         def reduce():
             context = tf.distribute.get_replica_context()
-            is_first = context.replica_id_in_sync_group == 0
-            own = [
-                tf.where(is_first, value, tf.zeros_like(value))
-                if of_first
-                else value
-                for value in values
-            ]
+            counts = not of_first or context.replica_id_in_sync_group == 0
+            # Made here, as what comes from outside is on no replica's device.
+            own = [tf.where(counts, v, tf.zeros_like(v)) for v in values]
             return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
         return [
