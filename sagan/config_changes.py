@@ -21,6 +21,8 @@ RESUMABLE = frozenset(
         "evaluate_every",
         "evaluate_samples",
         "best_by",
+        "on_nan",
+        "max_restores",
     )
 ) | {"build_generator.recompute", "build_discriminator.recompute"}
 

@@ -3,7 +3,7 @@
 from absl import logging
 
 from sagan.diagnostics import diagnose
-from sagan.health import Health
+from sagan.health import Health, NotFiniteError
 from sagan.logs import StepTimer
 from sagan.optimizers import scales_loss
 from sagan.signals import stop_signals
@@ -28,6 +28,7 @@ def run_steps(
     log,
     grids,
     checkpoints,
+    recovery,
     log_every,
     sample_every,
     save_every,
@@ -44,11 +45,18 @@ def run_steps(
     def check(steps, scalars):
         names = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
         columns = [scalars[name].numpy() for name in names]
+        is_finite = True
         for step, *row in zip(steps, *columns, strict=True):
             values = dict(zip(names, map(float, row), strict=True))
-            health.check_finite(step, values, checkpoints.newest)
+            try:
+                health.check_finite(step, values, checkpoints.newest)
+            except NotFiniteError as error:
+                recovery.restore(steps[-1], error)
+                is_finite = False
+                break
         losses = {name: values[name] for name in ("d_loss", "g_loss")}
         log.advance(len(steps), **losses)
+        return is_finite
 
     timer = StepTimer()
     unread = None
@@ -58,8 +66,9 @@ def run_steps(
                 inputs = [next(batches) for _ in steps]
             with timer.step():
                 scalars = gan.train_steps(inputs)
-                if unread:
-                    check(*unread)
+                if unread and not check(*unread):
+                    # Made from what has been restored since.
+                    scalars = gan.train_steps(inputs)
             unread = steps, scalars
             step = steps[-1]
             # Read once: a signal that comes later is for the next step.

@@ -14,6 +14,7 @@ from sagan.evaluation.evaluation import make_evaluation
 from sagan.logs import RunLog
 from sagan.loop import run_steps, step_calls
 from sagan.record import check_config, record_config, record_session
+from sagan.recovery import Recovery
 from sagan.sampling import SampleGrids
 from sagan.settings import (
     check_booleans,
@@ -53,6 +54,8 @@ def train(
     evaluate_every: int = 0,
     evaluate_samples: int = 2048,
     best_by: str = "fid",
+    on_nan: str = "stop",
+    max_restores: int = 3,
 ) -> None:
     """Trains a GAN in `workdir`, going on from its newest checkpoint.
 
@@ -92,11 +95,15 @@ def train(
             kept in the folder `best`.
         evaluate_samples: Generated images of these scores.
         best_by: Score that the best checkpoint is best by, such as "fid".
+        on_nan: What a loss or gradient that is not finite does: "stop" the
+            run, or "restore" its newest checkpoint and go on, see `Recovery`.
+        max_restores: How often a session of the run may be restored.
 
     Raises:
         ValueError: If a setting is out of range, settings do not fit together,
             or the run in `workdir` was started with other hyperparameters.
-        FloatingPointError: If a loss or gradient is not finite.
+        FloatingPointError: If a loss or gradient is not finite, and nothing
+            may or can be restored.
     """
     check_integers(
         "train",
@@ -127,9 +134,11 @@ def train(
         ema_start=ema_start,
         keep_every=keep_every,
         evaluate_every=evaluate_every,
+        max_restores=max_restores,
     )
     check_integers("train", 2, evaluate_samples=evaluate_samples)
     check_choices("train.best_by", [best_by], (*LOWER, *HIGHER))
+    check_choices("train.on_nan", [on_nan], ("stop", "restore"))
     check_numbers("train", 0, 1, ema_decay=ema_decay)
     if jit_compile is not None:
         check_booleans("train", jit_compile=jit_compile)
@@ -171,6 +180,7 @@ def train(
             keep_last,
             keep_every,
             steps_per_call,
+            max_restores if on_nan == "restore" else 0,
             make_scores if evaluate_every else lambda: None,
             log_every=log_every,
             sample_every=sample_every,
@@ -189,6 +199,7 @@ def _resume(
     keep_last,
     keep_every,
     steps_per_call,
+    max_restores,
     make_scores,
     **periods,
 ):
@@ -221,6 +232,7 @@ def _resume(
             log=log,
             grids=grids,
             checkpoints=checkpoints,
+            recovery=Recovery(checkpoints, gan.step, max_restores),
             scores=scores,
             **periods,
         )

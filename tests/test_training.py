@@ -245,6 +245,8 @@ def test_values_that_are_not_finite_stop_the_run(tmp_path):
         ("train.keep_last = 0", r"keep_last is 0"),
         ("train.steps_per_call = 3", r"log_every is 1: .* which is 3"),
         ("train.ema_decay = 1.5", r"train.ema_decay is 1.5"),
+        ("train.on_nan = 'ignore'", r"on_nan has 'ignore'.*stop, restore"),
+        ("train.max_restores = -1", r"train.max_restores is -1"),
         ("train.jit_compile = 'False'", r"train.jit_compile is 'False'"),
         ("make_dataset.flip = 'False'", r"make_dataset.flip is 'False'"),
         ("make_dataset.crop_size = 0", r"crop_size .* at least 1"),
