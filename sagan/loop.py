@@ -92,8 +92,10 @@ def run_steps(
                 logging.info("First step after %.1f s.", timer.busy)
                 if not logs:
                     timer = StepTimer()
-            # Before its scores, which take long and may fail.
-            checkpoint = checkpoints.save(step) if scored else None
+            # Last, so that whatever is due has been written when there is a
+            # checkpoint; first where that takes long, may fail or be cut short.
+            first = scored or stopped_by
+            checkpoint = checkpoints.save(step) if first else None
             if logs:
                 values = {name: float(v[-1]) for name, v in scalars.items()}
                 health.check_collapse(step, values)
@@ -102,12 +104,12 @@ def run_steps(
                 values |= grids.scores() if samples else {}
                 values |= scores.measure(step) if scored else {}
                 log.scalars(step, values)
-            if saves and not scored:
-                checkpoints.save(step)
             if scored:
                 scores.keep_best(checkpoint)
             if samples:
                 grids.save(step, log)
+            if saves and not first:
+                checkpoints.save(step)
             if step == log.num_steps:
                 logging.info("All %d steps are made.", step)
             elif stopped_by:
