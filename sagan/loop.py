@@ -39,6 +39,9 @@ def run_steps(
 
     The losses of a call are read after the next one has been started, so that
     the device does not wait for Python, except where something is due.
+
+    Returns:
+        The name of the signal that stopped the run before its end, or None.
     """
     health = Health(scaled_loss=scales_loss(gan.g_optimizer))
 
@@ -112,12 +115,13 @@ def run_steps(
                 checkpoints.save(step)
             if step == log.num_steps:
                 logging.info("All %d steps are made.", step)
-            elif stopped_by:
+                stopped_by = None
+            if stopped_by:
                 logging.info(
                     "Stopped by %s after step %d, which is saved. The same "
                     "command goes on.",
                     stopped_by,
                     step,
                 )
-            if stopped_by:
                 break
+    return stopped_by

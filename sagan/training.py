@@ -56,7 +56,7 @@ def train(
     best_by: str = "fid",
     on_nan: str = "stop",
     max_restores: int = 3,
-) -> None:
+) -> str | None:
     """Trains a GAN in `workdir`, going on from its newest checkpoint.
 
     SIGTERM and Ctrl-C finish the call under way, save and return.
@@ -98,6 +98,9 @@ def train(
         on_nan: What a loss or gradient that is not finite does: "stop" the
             run, or "restore" its newest checkpoint and go on, see `Recovery`.
         max_restores: How often a session of the run may be restored.
+
+    Returns:
+        The name of the signal that stopped the run before its end, or None.
 
     Raises:
         ValueError: If a setting is out of range, settings do not fit together,
@@ -170,7 +173,7 @@ def train(
         return ScoresInTraining(workdir, evaluation, gan.ema_generator, best_by)
 
     with hold(workdir):
-        _resume(
+        return _resume(
             pathlib.Path(workdir),
             gan,
             dataset,
@@ -215,7 +218,7 @@ def _resume(
     record_session(workdir, start)
     if start >= num_steps:
         logging.info("%s has all %d steps already.", workdir, num_steps)
-        return
+        return None
     logging.info("%s at step %d.", "Going on" if start else "Starting", start)
     grids = SampleGrids(
         workdir / SAMPLE_FOLDER,
@@ -225,7 +228,7 @@ def _resume(
     )
     grids.save_real(dataset)
     with RunLog(workdir, start, num_steps, d_steps * dataset.batch_size) as log:
-        run_steps(
+        return run_steps(
             gan,
             iter(dataset.steps(d_steps, first=start)),
             step_calls(start, num_steps, steps_per_call),
