@@ -17,7 +17,6 @@ import dataclasses
 import pathlib
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -126,12 +125,14 @@ def _kill_until_it_ends(workdir, duration, draw):
     while True:
         log = workdir.with_name(f"{workdir.name}_{len(kills)}.log")
         process = _start(workdir, log)
-        if draw.random() < FLAGS.aimed:
-            _wait_for_write(process, workdir, draw)
-        else:
-            _wait(process, draw.uniform(0, duration))
-        ended = process.poll() is not None
-        process.send_signal(signal.SIGKILL)
+        try:
+            if draw.random() < FLAGS.aimed:
+                _wait_for_write(process, workdir, draw)
+            else:
+                _wait(process, draw.uniform(0, duration))
+            ended = process.poll() is not None
+        finally:
+            process.kill()  # SIGKILL.
         status = process.wait()
         text = log.read_text()
         if kills and "at step " in text:
