@@ -14,6 +14,8 @@ import shutil
 import tensorflow as tf
 from absl import logging
 
+from sagan.misfit import describe_misfit, variable_shapes
+
 _FOLDER = re.compile(r"step_(\d+)$")
 _PARTIAL = ".partial_"
 _DAMAGED = "damaged_"
@@ -103,7 +105,8 @@ class Checkpoints:
                 damaged.append(folder)
                 continue
             except AssertionError as error:
-                raise ValueError(_misfit(folder, error)) from error
+                problem = _misfit(self.contents, folder, error)
+                raise ValueError(problem) from error
             for folder in damaged:
                 aside = folder.with_name(f"{_DAMAGED}{folder.name}")
                 shutil.rmtree(aside, ignore_errors=True)
@@ -167,7 +170,7 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
         status = _read(checkpoint, folder)
         status.assert_existing_objects_matched().expect_partial()
     except AssertionError as error:
-        raise ValueError(_misfit(folder, error)) from error
+        raise ValueError(_misfit(checkpoint, folder, error)) from error
     except _NO_DAMAGE:
         raise
     except _DAMAGE as error:
@@ -175,6 +178,10 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
             f"Checkpoint {folder} is damaged ({_first_line(error)}). Take "
             f"another with --step; there are {', '.join(map(str, steps))}."
         ) from error
+    # TensorFlow does not mind what a network has no place for.
+    held = variable_shapes(str(folder / "checkpoint"))
+    if sum(key.startswith(f"{name}/") for key in held) > len(generator.weights):
+        raise ValueError(_misfit(checkpoint, folder, ""))
     return step
 
 
@@ -195,8 +202,12 @@ def whole_file(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may write the same file, each its own.
     partial = path.with_name(f"{_PARTIAL}{os.getpid()}_{path.name}")
-    yield partial
-    os.replace(partial, path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _folder(directory, step):
@@ -216,15 +227,17 @@ def _read(checkpoint, folder):
     try:
         return checkpoint.read(str(folder / "checkpoint"))
     except ValueError as error:  # Shapes differ.
-        raise ValueError(_misfit(folder, error)) from error
+        raise ValueError(_misfit(checkpoint, folder, error)) from error
 
 
-def _misfit(folder, error):
+def _misfit(checkpoint, folder, error):
+    difference = describe_misfit(str(folder / "checkpoint"), checkpoint)
     return (
-        f"Checkpoint {folder} is of a network that differs from the config's: "
-        f"{_first_line(error)} Use the run's own settings; of the pointwise "
-        "implementations, 'grouped' and 'depthwise' have kernels of their own "
-        "and read no other's."
+        f"Checkpoint {folder} is of a network that differs from the config's. "
+        f"{difference or _first_line(error)} Use the run's own settings; of "
+        "the pointwise implementations, 'grouped' and 'depthwise' have kernels "
+        "of their own and read no other's. A checkpoint of another version of "
+        "this code needs that version, which sessions.jsonl names."
     )
 
 

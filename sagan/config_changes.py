@@ -24,6 +24,8 @@ RESUMABLE = frozenset(
         "best_by",
         "strategy",
         "num_replicas",
+        "on_nan",
+        "max_restores",
     )
 ) | {"build_generator.recompute", "build_discriminator.recompute"}
 

@@ -13,6 +13,18 @@ _CONSTANT = 0.1
 _ONE_SIDED = 20
 
 
+class NotFiniteError(FloatingPointError):
+    """Values that are not finite.
+
+    Attributes:
+        problem: Which, at which step.
+    """
+
+    def __init__(self, problem: str, advice: str):
+        super().__init__(f"{problem}. {advice}")
+        self.problem = problem
+
+
 class Health:
     """Watches the scalars of a run.
 
@@ -40,7 +52,7 @@ class Health:
             Whether all are finite.
 
         Raises:
-            FloatingPointError: If they are not, more often in a row than loss
+            NotFiniteError: If they are not, more often in a row than loss
                 scaling explains.
         """
         bad = {k: v for k, v in scalars.items() if not math.isfinite(v)}
@@ -50,11 +62,13 @@ class Health:
         self.failures += 1
         if self.failures <= self.allowed:
             return False
+        self.failures = 0
         values = ", ".join(f"{k} is {v}" for k, v in sorted(bad.items()))
-        raise FloatingPointError(
-            f"Step {step}: {values}. The run stops; its last good checkpoint "
-            f"is {last_good() or 'none: it had not saved yet'}. Try lower "
-            "learning rates or build_generator.precision = 'float32'."
+        raise NotFiniteError(
+            f"Step {step}: {values}",
+            "The run stops; its last good checkpoint is "
+            f"{last_good() or 'none: it had not saved yet'}. Try lower "
+            "learning rates or build_generator.precision = 'float32'.",
         )
 
     def check_collapse(self, step: int, scalars) -> None:

@@ -170,14 +170,19 @@ class StepTimer:
 
 
 def read_metrics(workdir) -> list[dict[str, float]]:
-    """Returns the lines of a run's `metrics.jsonl`; a torn one is skipped."""
+    """Returns the lines of a run's `metrics.jsonl`; torn ones are skipped."""
     path = pathlib.Path(workdir) / METRICS_FILE
+    if not path.exists():
+        return []
     lines = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
+            values = json.loads(line)
+            int(values["step"])
+        except (ValueError, TypeError, KeyError):
             logging.warning("%s has a torn line: %.60r", path, line)
+        else:
+            lines.append(values)
     return lines
 
 

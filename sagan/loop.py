@@ -1,11 +1,14 @@
 """The training loop: steps, and what is due after them."""
 
+import functools
+
 from absl import logging
 
-from sagan.health import Health
+from sagan.health import Health, NotFiniteError
 from sagan.logs import StepTimer
 from sagan.optimizers import scales_loss
 from sagan.outputs import Outputs, Periods
+from sagan.recovery import Recovery
 from sagan.signals import stop_signals
 from sagan.workers import Workers
 
@@ -32,8 +35,9 @@ def run_steps(
     num_steps: int,
     periods: Periods,
     workers: Workers,
+    recovery: Recovery,
     outputs: Outputs | None,
-):
+) -> str | None:
     """Runs the training steps; writes what is due after each call.
 
     The losses of a call are read after the next one has been started, so that
@@ -46,9 +50,14 @@ def run_steps(
         num_steps: The last of them.
         periods: When what is due.
         workers: That run the same loop.
+        recovery: From losses that are not finite.
         outputs: Where it is written; None for a worker that writes nothing.
+
+    Returns:
+        The name of the signal that stopped the run before its end, or None.
     """
     health = Health(scaled_loss=scales_loss(gan.g_optimizer))
+    read = functools.partial(_read, health, recovery, outputs)
     timer = StepTimer()
     unread = None
     with stop_signals() as stop:
@@ -57,8 +66,9 @@ def run_steps(
                 inputs = [next(batches) for _ in steps]
             with timer.step():
                 scalars = gan.train_steps(inputs)
-                if unread:
-                    _read(*unread, health, outputs)
+                if unread and not read(*unread):
+                    # Made from what has been restored since.
+                    scalars = gan.train_steps(inputs)
             unread = steps, scalars
             step = steps[-1]
             # Asked once: a signal that comes later is for the next step.
@@ -66,7 +76,7 @@ def run_steps(
             due = periods.due(step, stopped or step == num_steps, stopped)
             if due:
                 with timer.step():
-                    _read(*unread, health, outputs)
+                    read(*unread)
                 unread = None
             if number == 0:
                 logging.info("First step after %.1f s.", timer.busy)
@@ -77,25 +87,37 @@ def run_steps(
                 if "log" in due:
                     health.check_collapse(step, values)
                     values |= timer.measure(outputs.log.images_per_step)
-                outputs.write(step, values, due)
+                outputs.write(step, values, due, save_first=stopped)
             if stopped and step < num_steps:
+                # If not this worker, another was asked to stop.
+                stopped_by = stop.requested or "SIGTERM"
                 logging.info(
                     "Stopped by %s after step %d, which is saved. The same "
                     "command goes on.",
-                    stop.requested or "another worker",
+                    stopped_by,
                     step,
                 )
-                return
+                return stopped_by
     logging.info("All %d steps are made.", num_steps)
+    return None
 
 
-def _read(steps, scalars, health, outputs):
-    """Waits for the losses of some steps, checks and shows them."""
+def _read(health, recovery, outputs, steps, scalars) -> bool:
+    """Waits for the losses of some steps, checks and shows them.
+
+    Returns:
+        Whether they are finite; if not, the run is restored.
+    """
     columns = [scalars[name].numpy() for name in _WATCHED]
     newest = outputs.checkpoints.newest if outputs else lambda: None
     for step, *row in zip(steps, *columns, strict=True):
         values = dict(zip(_WATCHED, map(float, row), strict=True))
-        health.check_finite(step, values, newest)
+        try:
+            health.check_finite(step, values, newest)
+        except NotFiniteError as error:
+            recovery.restore(steps[-1], error)
+            return False
     if outputs:
         losses = {name: values[name] for name in ("d_loss", "g_loss")}
         outputs.log.advance(len(steps), **losses)
+    return True

@@ -72,26 +72,29 @@ class Outputs:
     checkpoints: Checkpoints
     scores: ScoresInTraining | None = None
 
-    def write(self, step: int, values: dict[str, float], due) -> None:
+    def write(
+        self, step: int, values: dict[str, float], due, save_first: bool
+    ) -> None:
         """Writes what is due after a step.
 
         Args:
             step: The step.
             values: Its scalars by name.
             due: As `Periods.due` returns it.
+            save_first: Whether the rest may be cut short.
         """
-        # Before its scores, which take long and may fail.
-        checkpoint = self.checkpoints.save(step) if "score" in due else None
+        # Last, so that whatever is due has been written when there is a
+        # checkpoint; first where that takes long, may fail or be cut short.
+        save_first = save_first or "score" in due
+        checkpoint = self.checkpoints.save(step) if save_first else None
         if "log" in due:
             values = values | diagnose(self.gan, self.d_steps)
             values |= self.grids.scores() if "sample" in due else {}
             values |= self.scores.measure(step) if "score" in due else {}
             self.log.scalars(step, values)
-        # After the scalars: where the run is cut short between the two, it
-        # makes the step again and writes them anew.
-        if "save" in due and not checkpoint:
-            self.checkpoints.save(step)
         if "score" in due:
             self.scores.keep_best(checkpoint)
         if "sample" in due:
             self.grids.save(step, self.log)
+        if "save" in due and not save_first:
+            self.checkpoints.save(step)

@@ -9,6 +9,7 @@ import sys
 import gin
 import keras
 import tensorflow as tf
+from absl import logging
 
 from sagan.checkpoints import write_text
 from sagan.config import (
@@ -30,9 +31,17 @@ def check_config(workdir) -> None:
     Raises:
         ValueError: If a hyperparameter differs, naming each.
     """
-    path = pathlib.Path(workdir) / OPERATIVE_CONFIG_FILE
-    if path.exists():
-        check_resumable(path.read_text(), gin.operative_config_str())
+    for name in (OPERATIVE_CONFIG_FILE, CONFIG_FILE):
+        path = pathlib.Path(workdir) / name
+        # A crash of the machine can leave a file without content.
+        if path.exists() and path.stat().st_size:
+            check_resumable(path.read_text(), gin.operative_config_str())
+            return
+    logging.warning(
+        "%s has lost its record of the config: it goes on under that of now, "
+        "unchecked.",
+        workdir,
+    )
 
 
 def record_config(workdir) -> None:

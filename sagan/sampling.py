@@ -1,11 +1,12 @@
 """From latents to images, and from images to a grid in a PNG file."""
 
-import os
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+
+from sagan.checkpoints import whole_file
 
 
 def fixed_inputs(generator, num_images, seed=0, columns=8):
@@ -103,11 +104,9 @@ def save_png(path, pixels):
     Raises:
         ValueError: As `prepare_png`.
     """
-    path = prepare_png(path)
-    partial = path.with_name(f".{path.name}.partial")
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    image.save(partial, format="PNG")
-    os.replace(partial, path)
+    with whole_file(prepare_png(path)) as partial:
+        image.save(partial, format="PNG")
 
 
 class SampleGrids:

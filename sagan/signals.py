@@ -4,6 +4,16 @@ import contextlib
 import signal
 
 
+def interrupt_on_sigterm():
+    """Lets SIGTERM end the process as Ctrl-C does, by `KeyboardInterrupt`."""
+
+    def interrupt(number, frame):
+        del frame
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
 class Stop:
     """`requested` is the name of the signal that asked to stop, or None."""
 

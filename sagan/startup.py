@@ -4,10 +4,13 @@ import contextlib
 import logging as stdlib_logging
 import os
 import pathlib
+import signal
 import sys
 import traceback
 
 from absl import app, logging
+
+from sagan.signals import interrupt_on_sigterm
 
 _PACKAGE = str(pathlib.Path(__file__).parent)
 _FOR_THE_USER = (
@@ -32,6 +35,7 @@ def command(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
     start_logging()
+    interrupt_on_sigterm()
     with short_errors():
         yield
 
@@ -90,13 +94,20 @@ def short_errors():
     """Ends the command with one line where this project raised the error.
 
     Such an error, or one of gin, is meant for the user: its message names what
-    is wrong and the fix. Any other keeps its traceback. Ctrl-C before the
-    training loop, which has its own way to stop, ends the command at once.
+    is wrong and the fix. Any other keeps its traceback. SIGTERM and Ctrl-C,
+    where the training loop does not wait for the end of a step, end the command
+    at once, with the exit status that shells give it then.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit("Stopped; nothing was under way that had to be saved.")
+    except KeyboardInterrupt as error:
+        name = str(error) or "SIGINT"
+        print(
+            f"Stopped at once by {name}. Nothing is half-written; a run goes "
+            "on from its newest checkpoint.",
+            file=sys.stderr,
+        )
+        sys.exit(128 + signal.Signals[name])
     except _FOR_THE_USER as error:
         origin = traceback.extract_tb(error.__traceback__)[-1].filename
         if not origin.startswith(_PACKAGE) and "gin" not in origin.split("/"):

@@ -8,7 +8,14 @@
 
 Samples, scalars and checkpoints go to --workdir; see them with
 tensorboard --logdir=runs, or draw a grid with python -m sagan.sample.
+
+Ends with 0 when all steps are made, and with 143 when SIGTERM, or 130 when
+Ctrl-C, has stopped it before, so that a batch system does not take the one for
+the other.
 """
+
+import signal
+import sys
 
 from absl import app, flags
 
@@ -40,11 +47,13 @@ def main(argv):
 
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
         name = config_name(FLAGS.gin_config)
-        train(
+        stopped_by = train(
             workdir=FLAGS.workdir or f"runs/{name}",
             data_dir=FLAGS.data_dir,
             download=FLAGS.download,
         )
+    if stopped_by:
+        sys.exit(128 + signal.Signals[stopped_by])
 
 
 if __name__ == "__main__":

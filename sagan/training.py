@@ -15,6 +15,7 @@ from sagan.logs import RunLog
 from sagan.loop import run_steps, step_calls
 from sagan.outputs import Outputs, Periods
 from sagan.record import check_config, record_config, record_session
+from sagan.recovery import Recovery
 from sagan.sampling import SampleGrids
 from sagan.settings import (
     check_booleans,
@@ -58,7 +59,9 @@ def train(
     best_by: str = "fid",
     strategy: str = "none",
     num_replicas: int | None = None,
-) -> None:
+    on_nan: str = "stop",
+    max_restores: int = 3,
+) -> str | None:
     """Trains a GAN in `workdir`, going on from its newest checkpoint.
 
     SIGTERM and Ctrl-C finish the call under way, save and return. With several
@@ -101,11 +104,18 @@ def train(
         strategy: Which devices to train on: "none" for one, "mirrored" for
             those of this machine, "multi_worker", or "tpu".
         num_replicas: How many devices, see `make_strategy`; None for all.
+        on_nan: What a loss or gradient that is not finite does: "stop" the
+            run, or "restore" its newest checkpoint and go on, see `Recovery`.
+        max_restores: How often a session of the run may be restored.
+
+    Returns:
+        The name of the signal that stopped the run before its end, or None.
 
     Raises:
         ValueError: If a setting is out of range, settings do not fit together,
             or the run in `workdir` was started with other hyperparameters.
-        FloatingPointError: If a loss or gradient is not finite.
+        FloatingPointError: If a loss or gradient is not finite, and nothing
+            may or can be restored.
     """
     check_integers(
         "train",
@@ -136,9 +146,11 @@ def train(
         ema_start=ema_start,
         keep_every=keep_every,
         evaluate_every=evaluate_every,
+        max_restores=max_restores,
     )
     check_integers("train", 2, evaluate_samples=evaluate_samples)
     check_choices("train.best_by", [best_by], (*LOWER, *HIGHER))
+    check_choices("train.on_nan", [on_nan], ("stop", "restore"))
     check_numbers("train", 0, 1, ema_decay=ema_decay)
     if jit_compile is not None:
         check_booleans("train", jit_compile=jit_compile)
@@ -169,23 +181,23 @@ def train(
     check_replicas(strategy, dataset.batch_size, accumulation)
     periods = Periods(log_every, sample_every, save_every, evaluate_every)
 
-    def run(start, outputs=None):
-        run_steps(
+    def run(start, checkpoints=None, outputs=None):
+        restores = max_restores if on_nan == "restore" else 0
+        return run_steps(
             gan,
             distribute_steps(strategy, dataset, d_steps, first=start),
             step_calls(start, num_steps, steps_per_call),
             num_steps,
             periods,
             workers,
+            Recovery(gan, workers, checkpoints, restores),
             outputs,
         )
 
     if not workers.is_chief:
         workers.copy_from_chief(gan.variables())
         start = int(gan.step.numpy())
-        if start < num_steps:
-            run(start)
-        return
+        return run(start) if start < num_steps else None
 
     def make_scores():
         if not evaluate_every:
@@ -205,14 +217,15 @@ def train(
         record_session(workdir, start, **workers.describe())
         if start >= num_steps:
             logging.info("%s has all %d steps already.", workdir, num_steps)
-            return
+            return None
         logging.info(
             "%s at step %d.", "Going on" if start else "Starting", start
         )
         grids = _make_grids(workdir, gan, dataset, num_samples)
         images_per_step = d_steps * dataset.batch_size
         with RunLog(workdir, start, num_steps, images_per_step) as log:
-            run(start, Outputs(gan, d_steps, log, grids, checkpoints, scores))
+            outputs = Outputs(gan, d_steps, log, grids, checkpoints, scores)
+            return run(start, checkpoints, outputs)
 
 
 def _restore(workdir, gan, keep_last, keep_every):

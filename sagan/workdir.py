@@ -1,11 +1,23 @@
 """The folder of a run: checked before long work, and held by one process."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
+import shutil
+
+from absl import logging
 
 _LOCK_FILE = ".lock"
+# What a file system answers that has no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+# What one answers that takes no more, and what to do about it.
+_REMEDIES = {
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Make room within the quota",
+    errno.EROFS: "Make it writable",
+}
 
 
 def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
@@ -27,22 +39,81 @@ def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
 
 
 @contextlib.contextmanager
+def explain_write_errors(workdir: str | os.PathLike):
+    """Makes one clear error of those that a full or read-only disk causes.
+
+    Python, Pillow and TensorFlow each raise their own, few of which name the
+    place.
+
+    Raises:
+        OSError: In place of such an error; others stay as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        for number, remedy in _REMEDIES.items():
+            if os.strerror(number) in str(error):
+                place = _mount_point(workdir)
+                free = shutil.disk_usage(place).free / 1e6
+                raise OSError(
+                    f"{os.strerror(number)}: a file in {workdir} could not be "
+                    f"written (file system {place}, {free:.1f} MB free). "
+                    f"{remedy}, then run the same command again: what is "
+                    "there is whole, and a run goes on from its newest "
+                    "checkpoint."
+                ) from error
+        raise
+
+
+@contextlib.contextmanager
 def hold(workdir: str | os.PathLike):
     """Makes the folder and keeps other processes out while inside.
 
-    The lock ends with the process, however it ends.
+    The lock ends with the process, however it ends. Where the file system has
+    none, the folder is not held, and a warning says so. Half-written files of
+    a killed process are removed.
 
     Raises:
         ValueError: If another process holds the folder.
+        OSError: As `explain_write_errors`.
     """
     workdir = pathlib.Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / _LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"Another process is training in {workdir}: stop it, or give "
-                "another --workdir."
-            ) from error
-        yield
+    with explain_write_errors(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        with (workdir / _LOCK_FILE).open("w") as file:
+            _lock(file, workdir)
+            _remove_partial_files(workdir)
+            yield
+
+
+def _lock(file, workdir):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"Another process is training in {workdir}: stop it, or give "
+            "another --workdir."
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logging.warning(
+            "The file system of %s has no locks (%s): see to it that no "
+            "second process trains there.",
+            workdir,
+            error.strerror,
+        )
+
+
+def _remove_partial_files(workdir):
+    for pattern in (".partial_*", "*/.partial_*"):
+        for path in workdir.glob(pattern):
+            if path.is_file():
+                path.unlink()
+
+
+def _mount_point(path):
+    path = pathlib.Path(path).absolute()
+    while not os.path.ismount(path):
+        path = path.parent
+    return path

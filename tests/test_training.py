@@ -161,8 +161,9 @@ def test_float16_scales_the_loss_and_counts_what_it_skips(tmp_path):
 def test_metrics_behind_the_checkpoint_are_made_again(tmp_path):
     run(tmp_path, "NUM_STEPS = 2")
     path = tmp_path / "metrics.jsonl"
-    with path.open("a") as file:
-        file.write('{"step": 3, "d_loss": 9}\n{"step": 4, "d_lo')
+    with path.open("ab") as file:
+        file.write(b'null\n\xff\x00{\n{"d_loss": 9}\n')
+        file.write(b'{"step": 3, "d_loss": 9}\n{"step": 4, "d_lo')
     run(tmp_path, "NUM_STEPS = 3")
     lines = read_metrics(tmp_path)
     assert [line["step"] for line in lines] == [1, 2, 3]
@@ -178,6 +179,10 @@ def test_refuses_to_go_on_with_other_hyperparameters(tmp_path):
         run(tmp_path, "make_optimizers.g_learning_rate = 0.1")
     with pytest.raises(ValueError, match=r"train.accumulation: 1 -> 2"):
         run(tmp_path, "NUM_STEPS = 4", "train.accumulation = 2")
+    # Without the operative config, by the config as asked.
+    (tmp_path / "operative_config.gin").write_text("")
+    with pytest.raises(ValueError, match=r"batch_size: 4 -> 8"):
+        run(tmp_path, "NUM_STEPS = 4", "BATCH_SIZE = 8")
     np.testing.assert_equal(tensors(tmp_path), before)
     run(
         tmp_path,
@@ -245,6 +250,8 @@ def test_values_that_are_not_finite_stop_the_run(tmp_path):
         ("train.keep_last = 0", r"keep_last is 0"),
         ("train.steps_per_call = 3", r"log_every is 1: .* which is 3"),
         ("train.ema_decay = 1.5", r"train.ema_decay is 1.5"),
+        ("train.on_nan = 'ignore'", r"on_nan has 'ignore'.*stop, restore"),
+        ("train.max_restores = -1", r"train.max_restores is -1"),
         ("train.jit_compile = 'False'", r"train.jit_compile is 'False'"),
         ("make_dataset.flip = 'False'", r"make_dataset.flip is 'False'"),
         ("make_dataset.crop_size = 0", r"crop_size .* at least 1"),

@@ -13,6 +13,7 @@ from sagan.evaluation.records import write_record
 
 BEST_FOLDER = "best"
 _BEST_FILE = "best.json"
+_OLD = f".partial_old_{BEST_FOLDER}"
 # Scores that a checkpoint can be chosen by; of some more is better.
 LOWER = ("fid", "kid", "intra_fid")
 HIGHER = ("is", "precision", "recall", "density", "coverage")
@@ -43,6 +44,9 @@ class ScoresInTraining:
         self.generator = generator
         self.by = by
         self.record = None  # Of the last step that was scored.
+        folder, old = self.workdir / BEST_FOLDER, self.workdir / _OLD
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)  # Killed between the two renames.
 
     def measure(self, step: int) -> dict[str, float]:
         """Scores a step, for the record; returns scores by name for the log."""
@@ -72,12 +76,28 @@ class ScoresInTraining:
         path = self.workdir / BEST_FOLDER / _BEST_FILE
         if not path.is_file():
             return True
-        before = json.loads(path.read_text())
+        before = self._read_best(path)
         if any(before.get(key) != now for key, now in self._kind().items()):
             return True  # The old one does not compare.
         if self.by in LOWER:
             return value < before["value"]
         return value > before["value"]
+
+    def _read_best(self, path):
+        """Returns what is best so far; if unreadable, sets it aside."""
+        try:
+            return dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):
+            aside = self.workdir / f"damaged_{BEST_FOLDER}"
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(path.parent, aside)
+            logging.error(
+                "%s is damaged. Its folder is now %s, and the best checkpoint "
+                "is sought among those from here on.",
+                path,
+                aside,
+            )
+            return {}
 
     def _kind(self):
         return {"by": self.by, "protocol": self.record["protocol"]}
@@ -96,7 +116,7 @@ class ScoresInTraining:
             **self._kind(),
         }
         write_text(partial / _BEST_FILE, json.dumps(content) + "\n")
-        old = self.workdir / f".partial_old_{BEST_FOLDER}"
+        old = self.workdir / _OLD
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             os.replace(folder, old)

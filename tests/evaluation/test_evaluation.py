@@ -117,6 +117,32 @@ def test_better_is_lower_or_higher_by_the_score(tmp_path, by, values, kept):
     assert file.read_text() == str(kept)
 
 
+def test_a_damaged_best_is_set_aside_and_an_interrupted_one_put_back(
+    tmp_path, caplog
+):
+    best = tmp_path / BEST_FOLDER
+
+    def score(step, value):
+        checkpoint = tmp_path / f"checkpoints/step_{step:08d}"
+        checkpoint.mkdir(parents=True)
+        scores = scores_by(tmp_path, "fid")
+        scores.record = {"step": step, "fid": value, "protocol": {}}
+        scores.keep_best(checkpoint)
+
+    score(1, 5.0)
+    # As killed between the old folder's going and the new one's coming.
+    best.rename(tmp_path / ".partial_old_best")
+    score(2, 6.0)
+    assert checkpoint_steps(best) == [1]
+    for step, content in enumerate(("", "null", '{"by": "fid", '), start=3):
+        (best / "best.json").write_text(content)
+        score(step, 6.0)
+        assert checkpoint_steps(best) == [step]
+        assert "best.json is damaged" in caplog.text
+        caplog.clear()
+    assert checkpoint_steps(tmp_path / "damaged_best") == [4]
+
+
 def test_scores_do_not_change_the_run(run, bindings, tmp_path):
     parse_config(["configs/synthetic.gin"], [*bindings, "NUM_STEPS = 4"])
     train(workdir=str(tmp_path))

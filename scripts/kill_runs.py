@@ -1,0 +1,246 @@
+"""Kills short runs at random moments and compares what becomes of them.
+
+  python scripts/kill_runs.py --folder=runs/killed --kills=50
+
+Trains a tiny network on the synthetic images once undisturbed. Then starts the
+same run again and again, each time killed (SIGKILL) at a moment drawn evenly
+from the undisturbed run's duration, start-up included, or, for a share of the
+kills, while it writes a checkpoint; until it ends by itself. Every tensor of
+its last checkpoint, every loss and every grid must be those of the undisturbed
+run to the bit. If enough kills have not been made, another run follows. The
+exit status is 1 if anything differs.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import time
+
+from absl import app, flags
+
+from sagan.startup import command, start_tensorflow
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("folder", None, "Of the runs; new.", required=True)
+flags.DEFINE_integer("kills", 50, "How many at least.", lower_bound=1)
+flags.DEFINE_integer("num_steps", 80, "Of a run.", lower_bound=4)
+flags.DEFINE_float("aimed", 0.3, "Share aimed at writes of checkpoints.", 0, 1)
+flags.DEFINE_integer("seed", 0, "Of the moments.")
+
+_SETTINGS = (
+    "BASE_CHANNELS = 2",
+    "BATCH_SIZE = 4",
+    "train.deterministic = True",
+    "train.num_samples = 8",
+    "train.log_every = 1",
+    "train.save_every = 2",
+    "train.sample_every = 16",
+    "make_dataset.num_examples = 64",
+)
+_WHERE = (
+    "before the first step",
+    "in steps",
+    "in a checkpoint write",
+    "while drawing",
+)
+
+
+@dataclasses.dataclass
+class Kill:
+    """What a killed session left: where it was, and the steps it had made."""
+
+    where: str
+    checkpoint: int
+    logged: int
+
+
+def main(argv):
+    with command(argv):
+        start_tensorflow()
+        folder = pathlib.Path(FLAGS.folder)
+        folder.mkdir(parents=True)
+        whole = folder / "whole"
+        started = time.monotonic()
+        _finish(_start(whole, folder / "whole.log"), folder / "whole.log")
+        duration = time.monotonic() - started
+        print(f"undisturbed: {duration:.0f} s, {FLAGS.num_steps} steps")
+        draw = random.Random(FLAGS.seed)
+        kills, wrong, runs = [], [], 0
+        while len(kills) < FLAGS.kills:
+            run = folder / f"run_{runs}"
+            new, problems = _kill_until_it_ends(run, duration, draw)
+            problems += _differences(whole, run)
+            kills += new
+            wrong += [f"{run.name}: {problem}" for problem in problems]
+            runs += 1
+            print(f"{run.name}: {len(new)} kills, {len(problems)} problems")
+            sys.stdout.flush()
+        right = _report(kills, wrong, runs)
+    sys.exit(0 if right else 1)
+
+
+def _report(kills, wrong, runs):
+    counts = collections.Counter(kill.where for kill in kills)
+    again = sum(max(0, kill.logged - kill.checkpoint) for kill in kills)
+    rows = {
+        "kills": len(kills),
+        **{f"  {where}": counts[where] for where in _WHERE},
+        "runs that ended": runs,
+        "steps made again": again,
+        "problems": len(wrong),
+    }
+    for name, value in rows.items():
+        print(f"{name:28}{value:6}")
+    for line in wrong:
+        print(f"WRONG: {line}")
+    return not wrong
+
+
+def _start(workdir, log):
+    bindings = (*_SETTINGS, f"NUM_STEPS = {FLAGS.num_steps}")
+    with log.open("w") as file:
+        return subprocess.Popen(
+            [
+                sys.executable, "-m", "sagan.train",
+                "--gin_config=configs/synthetic.gin", f"--workdir={workdir}",
+                *(f"--gin_bindings={binding}" for binding in bindings),
+            ],
+            stderr=file,
+        )  # fmt: skip
+
+
+def _finish(process, log):
+    if process.wait() != 0:
+        raise RuntimeError(f"A run failed: {log.read_text()[-2000:]}")
+
+
+def _kill_until_it_ends(workdir, duration, draw):
+    """Returns the kills made, and what was wrong with the sessions."""
+    kills, problems = [], []
+    while True:
+        log = workdir.with_name(f"{workdir.name}_{len(kills)}.log")
+        process = _start(workdir, log)
+        try:
+            if draw.random() < FLAGS.aimed:
+                _wait_for_write(process, workdir, draw)
+            else:
+                _wait(process, draw.uniform(0, duration))
+            ended = process.poll() is not None
+        finally:
+            process.kill()  # SIGKILL.
+        status = process.wait()
+        text = log.read_text()
+        if kills and "at step " in text:
+            problems += _resumption(text, kills[-1])
+        if ended:
+            if status:
+                problems.append(f"exit status {status}: {text[-1000:]}")
+            return kills, problems
+        kills.append(_inspect(workdir, text))
+
+
+def _wait(process, seconds):
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
+def _wait_for_write(process, workdir, draw):
+    """Waits for a write that begins, and a part of the time that it takes."""
+    passed = draw.randrange(6)
+    seen = None
+    while process.poll() is None:
+        now = next((workdir / "checkpoints").glob(".partial_*"), None)
+        if now and now != seen:
+            if not passed:
+                break
+            passed -= 1
+        seen = now or seen
+        time.sleep(0.0005)
+    time.sleep(draw.uniform(0, 0.02))
+
+
+def _inspect(workdir, log):
+    """Returns the `Kill` whose traces are in the folder."""
+    from sagan.checkpoints import checkpoint_steps
+    from sagan.logs import read_metrics
+
+    steps = checkpoint_steps(workdir / "checkpoints")
+    checkpoint = steps[-1] if steps else 0
+    logged = [line["step"] for line in read_metrics(workdir)]
+    logged = logged[-1] if logged else 0
+    grid = workdir / f"samples/step_{logged:08d}_ema.png"
+    if any((workdir / "checkpoints").glob(".partial_*")):
+        where = "in a checkpoint write"
+    elif "First step" not in log:
+        where = "before the first step"
+    elif logged > checkpoint and logged % 16 == 0 and not grid.exists():
+        where = "while drawing"
+    else:
+        where = "in steps"
+    return Kill(where, checkpoint, logged)
+
+
+def _resumption(log, kill):
+    """Yields how a session went on otherwise than from the last checkpoint."""
+    step = int(re.search(r"at step (\d+)", log)[1])
+    if step != kill.checkpoint:
+        yield f"went on at step {step}, not {kill.checkpoint}: {log[:1000]}"
+    if "damaged" in log:
+        yield f"a damaged checkpoint: {log[:1000]}"
+
+
+def _differences(whole, run):
+    """Returns what differs between the undisturbed and the killed run."""
+    from sagan.logs import read_metrics
+
+    expected, found = _tensors(whole), _tensors(run)
+    differing = [
+        f"tensor {name}"
+        for name in expected.keys() | found.keys()
+        if name not in expected
+        or name not in found
+        or expected[name].dtype != found[name].dtype
+        or expected[name].tobytes() != found[name].tobytes()
+    ]
+    names = ("step", "d_loss", "g_loss")
+    losses, others = (
+        [[line[name] for name in names] for line in read_metrics(workdir)]
+        for workdir in (whole, run)
+    )
+    if losses != others:
+        differing.append("losses")
+    grids = sorted(path.name for path in (whole / "samples").iterdir())
+    for name in grids:
+        path = run / "samples" / name
+        same = path.exists() and (
+            path.read_bytes() == (whole / "samples" / name).read_bytes()
+        )
+        differing += [] if same else [f"grid {name}"]
+    differing += [f"leftover {path}" for path in run.rglob(".partial_*")]
+    if len(losses) != FLAGS.num_steps or len(expected) < 100:
+        differing.append("the undisturbed run is incomplete")
+    return differing
+
+
+def _tensors(workdir):
+    import tensorflow as tf
+
+    from sagan.checkpoints import checkpoint_steps
+
+    step = checkpoint_steps(workdir / "checkpoints")[-1]
+    path = workdir / f"checkpoints/step_{step:08d}/checkpoint"
+    reader = tf.train.load_checkpoint(str(path))
+    return {
+        name: reader.get_tensor(name)
+        for name, dtype in reader.get_variable_to_dtype_map().items()
+        if dtype != tf.string
+    }
+
+
+if __name__ == "__main__":
+    app.run(main)
