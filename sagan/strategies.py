@@ -13,6 +13,8 @@ from sagan.data import ImageDataset
 from sagan.settings import check_choices, check_integers
 
 STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
+# A worker not heard of for so long is lost.
+_LOST_AFTER_MS = 10_000
 
 
 def make_strategy(
@@ -43,7 +45,9 @@ def make_strategy(
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(_local_devices(num_replicas))
     if name == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy(_find_workers())
+        resolver = _find_workers()
+        _watch_workers(resolver.cluster_spec())
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
@@ -90,6 +94,31 @@ def _check_tf_config(text):
             '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": '
             '{"type": "worker", "index": 0}}, whose task is in its cluster.'
         ) from error
+
+
+def _watch_workers(cluster):
+    """Has TensorFlow notice within seconds that a worker is gone.
+
+    As the strategy would set it up, this would take up to a minute, as would
+    the exit of a worker that waits for one that is gone.
+    """
+    # TensorFlow has no public way to set these times.
+    from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+    from tensorflow.python.eager import context
+
+    jobs = [job for job in ("chief", "worker") if job in cluster.jobs]
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=f"/job:{jobs[0]}/replica:0/task:0",
+        heartbeat_timeout_in_ms=_LOST_AFTER_MS,
+        shutdown_barrier_timeout_in_ms=_LOST_AFTER_MS,
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(
+                name=job, num_tasks=cluster.num_tasks(job)
+            )
+            for job in jobs
+        ],
+    )
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:

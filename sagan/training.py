@@ -167,65 +167,68 @@ def train(
     tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    with strategy.scope():
-        gan = make_gan(
-            seed=seed,
-            ema_decay=ema_decay,
-            ema_start=ema_start,
-            jit_compile=jit_compile,
-            joint_batch=joint_batch,
-            accumulation=accumulation,
-        )
-    dataset = make_dataset(data_dir=data_dir, download=download)
-    check_fit(dataset, gan)
-    check_replicas(strategy, dataset.batch_size, accumulation)
-    periods = Periods(log_every, sample_every, save_every, evaluate_every)
+    with workers.watched():
+        with strategy.scope():
+            gan = make_gan(
+                seed=seed,
+                ema_decay=ema_decay,
+                ema_start=ema_start,
+                jit_compile=jit_compile,
+                joint_batch=joint_batch,
+                accumulation=accumulation,
+            )
+        dataset = make_dataset(data_dir=data_dir, download=download)
+        check_fit(dataset, gan)
+        check_replicas(strategy, dataset.batch_size, accumulation)
+        periods = Periods(log_every, sample_every, save_every, evaluate_every)
 
-    def run(start, checkpoints=None, outputs=None):
-        restores = max_restores if on_nan == "restore" else 0
-        return run_steps(
-            gan,
-            distribute_steps(strategy, dataset, d_steps, first=start),
-            step_calls(start, num_steps, steps_per_call),
-            num_steps,
-            periods,
-            workers,
-            Recovery(gan, workers, checkpoints, restores),
-            outputs,
-        )
+        def run(start, checkpoints=None, outputs=None):
+            restores = max_restores if on_nan == "restore" else 0
+            return run_steps(
+                gan,
+                distribute_steps(strategy, dataset, d_steps, first=start),
+                step_calls(start, num_steps, steps_per_call),
+                num_steps,
+                periods,
+                workers,
+                Recovery(gan, workers, checkpoints, restores),
+                outputs,
+            )
 
-    if not workers.is_chief:
-        workers.copy_from_chief(gan.variables())
-        start = int(gan.step.numpy())
-        return run(start) if start < num_steps else None
+        if not workers.is_chief:
+            workers.copy_from_chief(gan.variables())
+            start = int(gan.step.numpy())
+            return run(start) if start < num_steps else None
 
-    def make_scores():
-        if not evaluate_every:
-            return None
-        evaluation = make_evaluation(
-            workdir, data_dir, num_samples=evaluate_samples
-        )
-        return ScoresInTraining(workdir, evaluation, gan.ema_generator, best_by)
+        def make_scores():
+            if not evaluate_every:
+                return None
+            evaluation = make_evaluation(
+                workdir, data_dir, num_samples=evaluate_samples
+            )
+            return ScoresInTraining(
+                workdir, evaluation, gan.ema_generator, best_by
+            )
 
-    workdir = pathlib.Path(workdir)
-    with hold(workdir):
-        checkpoints = _restore(workdir, gan, keep_last, keep_every)
-        workers.copy_from_chief(gan.variables())
-        start = int(gan.step.numpy())
-        scores = make_scores() if start < num_steps else None
-        record_config(workdir)
-        record_session(workdir, start, **workers.describe())
-        if start >= num_steps:
-            logging.info("%s has all %d steps already.", workdir, num_steps)
-            return None
-        logging.info(
-            "%s at step %d.", "Going on" if start else "Starting", start
-        )
-        grids = _make_grids(workdir, gan, dataset, num_samples)
-        images_per_step = d_steps * dataset.batch_size
-        with RunLog(workdir, start, num_steps, images_per_step) as log:
-            outputs = Outputs(gan, d_steps, log, grids, checkpoints, scores)
-            return run(start, checkpoints, outputs)
+        workdir = pathlib.Path(workdir)
+        with hold(workdir):
+            checkpoints = _restore(workdir, gan, keep_last, keep_every)
+            workers.copy_from_chief(gan.variables())
+            start = int(gan.step.numpy())
+            scores = make_scores() if start < num_steps else None
+            record_config(workdir)
+            record_session(workdir, start, **workers.describe())
+            if start >= num_steps:
+                logging.info("%s has all %d steps already.", workdir, num_steps)
+                return None
+            logging.info(
+                "%s at step %d.", "Going on" if start else "Starting", start
+            )
+            grids = _make_grids(workdir, gan, dataset, num_samples)
+            images_per_step = d_steps * dataset.batch_size
+            with RunLog(workdir, start, num_steps, images_per_step) as log:
+                outputs = Outputs(gan, d_steps, log, grids, checkpoints, scores)
+                return run(start, checkpoints, outputs)
 
 
 def _restore(workdir, gan, keep_last, keep_every):

@@ -1,5 +1,7 @@
 """What the workers of a run tell each other."""
 
+import contextlib
+
 import tensorflow as tf
 
 from sagan.strategies import num_workers, worker_index
@@ -24,6 +26,25 @@ class Workers:
         self.alone = self.number == 1
         self.is_chief = worker_index(strategy) == 0
         self._sum = tf.function(self._sum_over_replicas)
+
+    @contextlib.contextmanager
+    def watched(self):
+        """Says in one line that a worker was lost, which TensorFlow does not.
+
+        Raises:
+            RuntimeError: If another worker has ended or cannot be reached.
+        """
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self.alone or not _is_loss(error):
+                raise
+            raise RuntimeError(
+                f"Worker {worker_index(self.strategy)} of {self.number} ends: "
+                "another worker has ended or cannot be reached; its own log "
+                "says why. Run the same command on all of them to go on from "
+                "the newest checkpoint."
+            ) from error
 
     def describe(self) -> dict[str, str | int]:
         """Returns what a run's record says of them."""
@@ -66,3 +87,9 @@ class Workers:
             self.strategy.experimental_local_results(result)[0]
             for result in self.strategy.run(reduce)
         ]
+
+
+def _is_loss(error):
+    """Whether an error is what a collective operation raises without a peer."""
+    gone = tf.errors.UnavailableError, tf.errors.AbortedError
+    return isinstance(error, gone) or "ollective" in str(error)
