@@ -42,3 +42,26 @@ def stop_signals():
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def received_signals():
+    """Yields the list that signals which ask to stop are added to.
+
+    SIGHUP, of a terminal that is closed, is one unless nohup has it ignored.
+    """
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    received = []
+
+    def note(number, frame):
+        del frame
+        received.append(number)
+
+    previous = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -81,7 +81,7 @@ def tensors(workdir):
     }
 
 
-@pytest.mark.parametrize("module", ["train", "sample"])
+@pytest.mark.parametrize("module", ["train", "sample", "launch"])
 def test_help_is_quick_and_shows_examples(module):
     started = time.monotonic()
     result = run(command(module, "--help"))

@@ -9,6 +9,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "sagan"
 COMMANDS = {
     "sagan.classifier",
     "sagan.evaluate",
+    "sagan.launch",
     "sagan.sample",
     "sagan.summary",
     "sagan.train",
@@ -47,6 +48,7 @@ BELOW = {
     "sampling": {"checkpoints"},
     "settings": set(),
     "workdir": set(),
+    "worker_processes": {"signals"},
 }
 NO_GIN = {
     "gan",

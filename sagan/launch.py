@@ -1,0 +1,48 @@
+"""Trains with several worker processes on this machine, to try it out.
+
+  python -m sagan.launch --workers=2 -- --gin_config=configs/synthetic.gin
+  python -m sagan.launch --workers=2 --pin -- \\
+    --gin_config=configs/cifar10.gin --workdir=runs/two_workers
+
+What comes after -- goes to python -m sagan.train, with
+train.strategy='multi_worker'. Ctrl-C makes all finish the step and save; the
+same command goes on. Several machines: docs/distributed.md.
+"""
+
+import os
+import sys
+
+from absl import app, flags, logging
+
+from sagan.startup import command
+from sagan.worker_processes import run_workers
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer("workers", 2, "How many processes.", lower_bound=1)
+flags.DEFINE_boolean(
+    "pin", False, "Bind each worker to its own share of the cores."
+)
+
+
+def main(argv):
+    arguments = argv[1:]
+    with command(argv[:1]):
+        if not arguments or not arguments[0].startswith("-"):
+            raise ValueError(
+                "What to train comes after --, as in python -m sagan.launch "
+                f"--workers={FLAGS.workers} -- --gin_config=FILE; got "
+                f"{arguments[0] if arguments else 'nothing'}."
+            )
+        if FLAGS.workers > os.cpu_count():
+            logging.warning(
+                "%d workers share %d cores, and slow each other down.",
+                FLAGS.workers,
+                os.cpu_count(),
+            )
+        train = [sys.executable, "-m", "sagan.train", *arguments]
+        strategy = "--gin_bindings=train.strategy='multi_worker'"
+        sys.exit(run_workers([*train, strategy], FLAGS.workers, FLAGS.pin))
+
+
+if __name__ == "__main__":
+    app.run(main)

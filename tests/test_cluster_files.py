@@ -1,0 +1,93 @@
+"""The manifests of docs/ fit the commands and configs they start."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SBATCH = ROOT / "docs/slurm/train.sbatch"
+JOB = ROOT / "docs/kubernetes/job.yaml"
+
+
+def pod_command():
+    """The bash script of the pod, and its arguments.
+
+    Read without a YAML parser, which no dependency of the project brings.
+    """
+    lines = JOB.read_text().splitlines()
+    start = lines.index("            - |") + 1
+    end = lines.index("            - train")
+    script = "\n".join(line.removeprefix(" " * 14) for line in lines[start:end])
+    arguments = []
+    for line in lines[end + 1 :]:
+        if not line.startswith("            - "):
+            break
+        arguments.append(line.removeprefix("            - "))
+    return script, arguments
+
+
+@pytest.mark.parametrize("path", [SBATCH, JOB], ids=lambda path: path.name)
+def test_flags_and_configs_exist(path):
+    text = path.read_text()
+    defined = (ROOT / "sagan/train.py").read_text()
+    flags = re.findall(r"--((?:gin|data|work)\w+)=", text)
+    assert {"gin_config", "workdir"} <= set(flags)
+    for flag in flags:
+        assert f'"{flag}"' in defined
+    for config in re.findall(r"configs/\w+\.gin", text):
+        assert (ROOT / config).is_file()
+
+
+@pytest.mark.parametrize(
+    "script", [SBATCH.read_text(), pod_command()[0]], ids=["slurm", "pod"]
+)
+def test_script_is_bash(script):
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("training", "code"),
+    [
+        ("echo 'All 8 steps are made.' >&2", 0),
+        ("echo 'Stopped by another worker after step 3' >&2", 75),
+        ("exit 1", 1),
+        ("kill -KILL $$", 137),
+    ],
+    ids=["finished", "stopped", "failed", "killed"],
+)
+def test_pod_tells_finished_from_stopped(tmp_path, training, code):
+    """The pod's script, with a python that only notes how it was called."""
+    script, arguments = pod_command()
+    for name, body in {
+        "python": f'echo "$TF_CONFIG" > config\necho "$@" > args\n{training}',
+        "getent": "exit 0",
+    }.items():
+        program = tmp_path / name
+        program.write_text(f"#!/bin/bash\n{body}\n")
+        program.chmod(0o755)
+    result = subprocess.run(
+        ["bash", "-c", script.replace("/tmp/log", "log"), "train", *arguments],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "WORKERS": "2",
+            "JOB_COMPLETION_INDEX": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert result.returncode == code
+    assert json.loads((tmp_path / "config").read_text()) == {
+        "cluster": {"worker": ["sagan-0.sagan:2222", "sagan-1.sagan:2222"]},
+        "task": {"type": "worker", "index": 1},
+    }
+    called = (tmp_path / "args").read_text().split()
+    assert called == ["-m", "sagan.train", *arguments]
+    assert "train.strategy='multi_worker'" in called[3]
+    if "echo" in training:
+        assert training.split("'")[1] in result.stderr
