@@ -13,7 +13,12 @@ from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining
 from sagan.evaluation.evaluation import make_evaluation
 from sagan.logs import RunLog
 from sagan.loop import run_steps, step_calls
-from sagan.record import check_config, record_config, record_session
+from sagan.record import (
+    check_config,
+    check_images,
+    record_config,
+    record_session,
+)
 from sagan.sampling import SampleGrids
 from sagan.settings import (
     check_booleans,
@@ -195,13 +200,14 @@ def _resume(
     """Restores what there is, records the session and runs what is left."""
     if checkpoint_steps(workdir / CHECKPOINT_FOLDER):
         check_config(workdir)
+        check_images(workdir, dataset.size)
     checkpoints = Checkpoints(
         workdir / CHECKPOINT_FOLDER, gan.trackables(), keep_last, keep_every
     )
     start = checkpoints.restore_latest() or 0
     scores = make_scores() if start < num_steps else None
     record_config(workdir)
-    record_session(workdir, start)
+    record_session(workdir, start, dataset.size)
     if start >= num_steps:
         logging.info("%s has all %d steps already.", workdir, num_steps)
         return
@@ -216,7 +222,7 @@ def _resume(
     with RunLog(workdir, start, num_steps, d_steps * dataset.batch_size) as log:
         run_steps(
             gan,
-            iter(dataset.steps(d_steps, first=start)),
+            dataset.checked(dataset.steps(d_steps, first=start)),
             step_calls(start, num_steps, steps_per_call),
             log=log,
             grids=grids,

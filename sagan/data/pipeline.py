@@ -1,5 +1,6 @@
 """From a dataset's name to batches: checks, preprocessing, cache."""
 
+import contextlib
 import functools
 import time
 
@@ -9,6 +10,7 @@ from absl import logging
 
 from sagan.data import batches, synthetic
 from sagan.data.cache import check_memory, fill_cache, prepare_some
+from sagan.data.failures import reading
 from sagan.data.folder import ImageFolder
 from sagan.data.preprocessing import CUSTOMARY_CROPS, prepare_image
 from sagan.data.tfds_images import TfdsImages
@@ -65,6 +67,7 @@ def make_dataset(
 
     Raises:
         FileNotFoundError: If the folder or the prepared dataset is missing.
+        OSError: If its files are damaged; so does `ImageDataset.checked`.
         RuntimeError: If a download fails.
         ValueError: If an argument is out of range or does not fit the data.
         MemoryError: If the cache would not fit in memory.
@@ -94,20 +97,29 @@ def make_dataset(
         crop_size=crop_size or CUSTOMARY_CROPS.get(name),
         channels=channels,
     )
+    failures = contextlib.nullcontext
     if name == _SYNTHETIC:
         size = 10_000 if num_examples is None else num_examples
         read, labels = _open_synthetic(size, shape, split, num_classes)
     elif name.startswith(_FOLDER):
         folder = _find_folder(name, split, num_classes)
-        read, labels = _open_folder(
-            folder, prepare, shape, cache, max_unreadable
+        failures = functools.partial(
+            reading, f"Folder {str(folder.path)!r}", "Put the file back."
         )
+        with failures():
+            read, labels = _open_folder(
+                folder, prepare, shape, cache, max_unreadable
+            )
         size = folder.size
     else:
         source = TfdsImages(name, split, data_dir, download)
         _check_classes(name, num_classes, source.num_classes)
         stream = None if cache else shuffle_buffer
-        read, labels = _open_tfds(source, prepare, shape, stream, num_classes)
+        failures = functools.partial(reading, source.place, source.fix)
+        with failures():
+            read, labels = _open_tfds(
+                source, prepare, shape, stream, num_classes
+            )
         size = source.size
     if size < batch_size:
         raise ValueError(
@@ -137,6 +149,7 @@ def make_dataset(
         batch_size=batch_size,
         seed=seed,
         flip=flip,
+        failures=failures,
     )
 
 
