@@ -39,4 +39,6 @@ def _reason(message):
         message,
     )
     line = message.split("\n")[0].split(" [Op:")[0]
-    return f"{line:.300}".rstrip(". ")
+    # Of `tf.debugging.Assert`, which also quotes quotes.
+    line = re.sub(r"^assertion failed: \[(.*)\]$", r"\1", line)
+    return f"{line:.300}".replace("\\'", "'").rstrip(". ")

@@ -91,12 +91,18 @@ class ImageFolder:
 
         def load(index):
             try:
-                return self._read(index), self.labels[index]
+                return self._read(index), self.labels[index], b""
             except Exception as error:
-                path = str(self.path / self.files[index])
-                raise OSError(f"{path!r}: {_one_line(error)}") from error
+                text = f"{self.path / self.files[index]}: {_one_line(error)}"
+                nothing = np.zeros([1, 1, 3], np.uint8), np.int32(0)
+                return *nothing, os.fsencode(text)
 
-        image, label = call_python(load, [index], [tf.uint8, tf.int32])
+        types = [tf.uint8, tf.int32, tf.string]
+        image, label, problem = call_python(load, [index], types)
+        # An exception in there would come with tracebacks on the terminal.
+        check = tf.debugging.Assert(tf.equal(problem, ""), [problem])
+        with tf.control_dependencies([check]):
+            image, label = tf.identity(image), tf.identity(label)
         image.set_shape([None, None, 3])
         label.set_shape([])
         return image, label

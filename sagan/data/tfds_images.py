@@ -99,31 +99,32 @@ class TfdsImages:
 
 
 def _find_builder(tfds, name, data_dir):
+    known = tfds.list_builders(with_community_datasets=False)
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError:
-        known = tfds.list_builders(with_community_datasets=False)
         problem = f"TensorFlow Datasets knows no dataset {name!r}"
     except ValueError as error:
-        if "/" not in name:
-            raise
         dataset = name.split("/")[0]
-        configs = tfds.builder_cls(dataset).builder_configs
-        known = [f"{dataset}/{config}" for config in configs]
+        if dataset in known:
+            configs = tfds.builder_cls(dataset).builder_configs
+            known = [f"{dataset}/{config}" for config in configs]
         problem = f"TensorFlow Datasets cannot build {name!r}"
         if "BuilderConfig" not in str(error):
-            problem += f" ({str(error).splitlines()[0]})"
+            problem += f" ({str(error).strip().splitlines()[0]})"
     # JSON, protobuf and TFDS each have their own for a damaged description.
     except Exception as error:
+        if isinstance(error, ImportError):
+            raise
         root = data_dir or tfds.core.constants.DATA_DIR
         folder = os.path.join(os.path.expanduser(root), name)
-        if isinstance(error, ImportError) or not os.path.isdir(folder):
-            raise
-        reason = str(error).split("\n")[0].rpartition('}": ')[2]
-        raise OSError(
-            f"The description of dataset {name!r} in {folder!r} cannot be "
-            f"read: {reason.rstrip('. '):.300}. {_how_to_repair(folder)}"
-        ) from error
+        reason = str(error).split("\n")[0].rpartition('}": ')[2].rstrip(". ")
+        problem = f"TensorFlow Datasets cannot build {name!r} ({reason:.300})"
+        if os.path.isdir(folder):
+            raise OSError(
+                f"{problem}: its description in {folder!r} is damaged. "
+                + _how_to_repair(folder)
+            ) from error
     near = ", ".join(difflib.get_close_matches(name, known)) or "nothing"
     raise ValueError(
         f"{problem}; close to it: {near}. A folder of images is "

@@ -249,8 +249,19 @@ def test_a_damaged_description_names_its_folder(prepared, tmp_path):
     for damage in (path.read_text()[:200], "", json.dumps([])):
         path.write_text(damage)
         folder = root / "fashion_mnist"
-        with pytest.raises(OSError, match=f"description .*delete '{folder}'"):
+        with pytest.raises(OSError, match=f"damaged.*delete '{folder}'"):
             make_dataset("fashion_mnist", 28, 8, data_dir=str(root))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../x", "/etc/x", "x\n../y", "a\0b", "cifar10/../x", "mnist:9.9.9"],
+)
+def test_a_name_that_is_a_path_is_no_dataset(tmp_path, name):
+    with pytest.raises(ValueError, match="cannot build .*close to it") as info:
+        make_dataset(name, 28, 8, data_dir=str(tmp_path))
+    assert len(str(info.value)) < 600
+    assert not list(tmp_path.iterdir())
 
 
 def test_tfds_files_deleted_between_epochs(prepared, tmp_path):
