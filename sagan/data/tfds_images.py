@@ -99,14 +99,14 @@ class TfdsImages:
 
 
 def _find_builder(tfds, name, data_dir):
-    known = tfds.list_builders(with_community_datasets=False)
+    known = None
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError:
         problem = f"TensorFlow Datasets knows no dataset {name!r}"
     except ValueError as error:
         dataset = name.split("/")[0]
-        if dataset in known:
+        if dataset in tfds.list_builders(with_community_datasets=False):
             configs = tfds.builder_cls(dataset).builder_configs
             known = [f"{dataset}/{config}" for config in configs]
         problem = f"TensorFlow Datasets cannot build {name!r}"
@@ -125,6 +125,7 @@ def _find_builder(tfds, name, data_dir):
                 f"{problem}: its description in {folder!r} is damaged. "
                 + _how_to_repair(folder)
             ) from error
+    known = known or tfds.list_builders(with_community_datasets=False)
     near = ", ".join(difflib.get_close_matches(name, known)) or "nothing"
     raise ValueError(
         f"{problem}; close to it: {near}. A folder of images is "
