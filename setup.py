@@ -3,9 +3,10 @@
 from setuptools import find_packages, setup
 
 # Lower bounds: of numpy the first with `.mT`, of pillow the first with
-# `has_transparency_data`, of the rest releases of the time of writing. Upper
-# bounds stand where the next release line is untested against the Keras
-# internals (variables, dtype policies, checkpoints) this project relies on.
+# `has_transparency_data`, of tensorboard the first that runs beside setuptools
+# 82, of the rest releases of the time of writing. Upper bounds stand where the
+# next release line is untested against the Keras internals (variables, dtype
+# policies, checkpoints) this project relies on.
 setup(
     name="sagan",
     version="0.1.0",
@@ -25,7 +26,7 @@ setup(
         "scikit-learn>=1.4",
         "scipy>=1.11",
         # tf.summary needs it; tensorflow does not install it.
-        "tensorboard>=2.20",
+        "tensorboard>=2.21",
         "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10",
         "tqdm>=4.66",

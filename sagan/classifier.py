@@ -37,7 +37,7 @@ def main(argv):
         from sagan.config import parse_config
         from sagan.metrics.classifier_files import default_folder
 
-        parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
+        parse_config(FLAGS.gin_config, FLAGS.gin_bindings, FLAGS.data_dir)
         name = gin.get_bindings("make_dataset").get("name", "unnamed")
         train_classifier(
             workdir=FLAGS.workdir or str(default_folder(name)),

@@ -95,7 +95,7 @@ def train_classifier(
     with hold(workdir):
         (workdir / CLASSIFIER_FILE).unlink(missing_ok=True)
         record_config(workdir)
-        record_session(workdir, 0)
+        record_session(workdir, 0, train.size)
         history = fit(
             network,
             shifted_batches(train, max_shift, seed),

@@ -9,21 +9,32 @@ from collections.abc import Iterable, Sequence
 
 import gin
 
+from sagan.config_places import check_places
+
 CONFIG_FILE = "config.gin"
 OPERATIVE_CONFIG_FILE = "operative_config.gin"
 
 
-def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
+def parse_config(
+    files: Sequence[str],
+    bindings: Iterable[str] = (),
+    data_dir: str | None = None,
+) -> None:
     """Parses gin files and bindings, replacing whatever was bound before.
+
+    Gin files import modules and call what is in them: to parse one is to run
+    code.
 
     Args:
         files: Paths; a later one overrides an earlier one.
         bindings: `"train.num_steps = 10"` or, for a macro, `"NUM_STEPS=10"`;
             they override the files.
+        data_dir: Where TFDS data sets are, if that was given.
 
     Raises:
         ValueError: If a file is missing, a line is no gin, or a name is
-            unknown, with file, line and the nearest known name.
+            unknown, with file, line and the nearest known name; or if a file
+            lies among the data.
     """
     if not files:
         raise ValueError(
@@ -34,6 +45,7 @@ def parse_config(files: Sequence[str], bindings: Iterable[str] = ()) -> None:
         if not pathlib.Path(file).is_file():
             raise ValueError(_explain_file(file))
     bindings = list(bindings)
+    check_places(files, bindings, data_dir)
     gin.clear_config()
     try:
         gin.parse_config_files_and_bindings(files, bindings)

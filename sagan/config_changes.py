@@ -33,7 +33,7 @@ RESUMABLE = frozenset(
 def flatten(config: str) -> dict[str, object]:
     """Parses gin text to `{"function.parameter": value}`, macros filled in."""
     values, macros = {}, {}
-    parser = config_parser.ConfigParser(config, _Literals())
+    parser = config_parser.ConfigParser(config, Literals())
     for statement in parser:
         if not isinstance(statement, config_parser.BindingStatement):
             continue
@@ -110,7 +110,7 @@ def _resolve(value, macros):
     return value
 
 
-class _Literals(config_parser.ParserDelegate):
+class Literals(config_parser.ParserDelegate):
     """Reads values without resolving what they refer to."""
 
     def configurable_reference(self, scoped_name, evaluate):

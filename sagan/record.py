@@ -1,5 +1,6 @@
 """What a run's folder says of how the run came about."""
 
+import contextlib
 import datetime
 import json
 import pathlib
@@ -21,6 +22,9 @@ from sagan.config_changes import check_resumable
 from sagan.machine import describe_machine
 
 SESSIONS_FILE = "sessions.jsonl"
+# A run goes on with as large a share of its images more or fewer: some files
+# may have gone bad. More is another data set.
+_TOLERATED_CHANGE = 0.01
 
 
 def check_config(workdir) -> None:
@@ -51,12 +55,38 @@ def record_config(workdir) -> None:
     write_text(workdir / OPERATIVE_CONFIG_FILE, gin.operative_config_str())
 
 
-def record_session(workdir, step: int, **more) -> None:
+def check_images(workdir, num_images: int) -> None:
+    """Checks that a run goes on with as many images as its last session had.
+
+    A few more or fewer are reported: the order of all of them is another.
+
+    Raises:
+        ValueError: If the number differs by more than one in a hundred.
+    """
+    before = _images_before(pathlib.Path(workdir) / SESSIONS_FILE)
+    if before in (None, num_images):
+        return
+    text = (
+        f"The data set has {num_images} images, and had {before} in the last "
+        f"session of {workdir}"
+    )
+    if abs(num_images - before) > _TOLERATED_CHANGE * before:
+        raise ValueError(
+            f"{text}: a run goes on with the data it was started on. Put them "
+            "back as they were, or start anew with another --workdir."
+        )
+    logging.warning(
+        "%s: the run goes on, but from here on their order is another.", text
+    )
+
+
+def record_session(workdir, step: int, num_images: int, **more) -> None:
     """Adds a line on this process: when, what command, on what, from where.
 
     Args:
         workdir: The run's folder.
         step: Where the process starts or goes on.
+        num_images: Size of the data set.
         **more: What else to note, as JSON takes it.
     """
     session = {
@@ -64,6 +94,7 @@ def record_session(workdir, step: int, **more) -> None:
             "T", "seconds"
         ),
         "step": step,
+        "images": num_images,
         "command": sys.argv,
         "commit": source_commit(),
         "python": sys.version.split()[0],
@@ -75,6 +106,16 @@ def record_session(workdir, step: int, **more) -> None:
     }
     with (pathlib.Path(workdir) / SESSIONS_FILE).open("a") as file:
         file.write(json.dumps(session) + "\n")
+
+
+def _images_before(path):
+    """Returns the number of images of the last session that has it, or None."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    for line in reversed(lines):
+        # A process may have been killed while it wrote, or be an older one.
+        with contextlib.suppress(json.JSONDecodeError, KeyError):
+            return json.loads(line)["images"]
+    return None
 
 
 def parse_recorded_config(workdir, bindings=()) -> None:

@@ -152,7 +152,8 @@ class SampleGrids:
             return
         count = -(-self.num_samples // dataset.batch_size)
         batches = [
-            images.numpy() for images, _ in dataset.batches().take(count)
+            images.numpy()
+            for images, _ in dataset.checked(dataset.batches().take(count))
         ]
         images = np.concatenate(batches)[: self.num_samples]
         save_png(path, make_grid(images))

@@ -45,7 +45,7 @@ def main(argv):
         from sagan.config import config_name, parse_config
         from sagan.training import train
 
-        parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
+        parse_config(FLAGS.gin_config, FLAGS.gin_bindings, FLAGS.data_dir)
         name = config_name(FLAGS.gin_config)
         stopped_by = train(
             workdir=FLAGS.workdir or f"runs/{name}",

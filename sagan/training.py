@@ -14,7 +14,12 @@ from sagan.evaluation.evaluation import make_evaluation
 from sagan.logs import RunLog
 from sagan.loop import run_steps, step_calls
 from sagan.outputs import Outputs, Periods
-from sagan.record import check_config, record_config, record_session
+from sagan.record import (
+    check_config,
+    check_images,
+    record_config,
+    record_session,
+)
 from sagan.recovery import Recovery
 from sagan.sampling import SampleGrids
 from sagan.settings import (
@@ -186,7 +191,9 @@ def train(
             restores = max_restores if on_nan == "restore" else 0
             return run_steps(
                 gan,
-                distribute_steps(strategy, dataset, d_steps, first=start),
+                dataset.checked(
+                    distribute_steps(strategy, dataset, d_steps, first=start)
+                ),
                 step_calls(start, num_steps, steps_per_call),
                 num_steps,
                 periods,
@@ -212,12 +219,12 @@ def train(
 
         workdir = pathlib.Path(workdir)
         with hold(workdir):
-            checkpoints = _restore(workdir, gan, keep_last, keep_every)
+            checkpoints = _restore(workdir, gan, dataset, keep_last, keep_every)
             workers.copy_from_chief(gan.variables())
             start = int(gan.step.numpy())
             scores = make_scores() if start < num_steps else None
             record_config(workdir)
-            record_session(workdir, start, **workers.describe())
+            record_session(workdir, start, dataset.size, **workers.describe())
             if start >= num_steps:
                 logging.info("%s has all %d steps already.", workdir, num_steps)
                 return None
@@ -231,10 +238,11 @@ def train(
                 return run(start, checkpoints, outputs)
 
 
-def _restore(workdir, gan, keep_last, keep_every):
+def _restore(workdir, gan, dataset, keep_last, keep_every):
     """Restores the newest checkpoint, if there is one that fits the config."""
     if checkpoint_steps(workdir / CHECKPOINT_FOLDER):
         check_config(workdir)
+        check_images(workdir, dataset.size)
     checkpoints = Checkpoints(
         workdir / CHECKPOINT_FOLDER, gan.trackables(), keep_last, keep_every
     )

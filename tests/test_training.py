@@ -7,11 +7,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from sagan import training
 from sagan.checkpoints import checkpoint_steps
 from sagan.config import parse_config
 from sagan.health import Health
 from sagan.logs import read_metrics
 from sagan.loop import step_calls
+from sagan.record import check_images, record_session
 from sagan.training import train
 from sagan.workdir import hold
 
@@ -192,6 +194,59 @@ def test_refuses_to_go_on_with_other_hyperparameters(tmp_path):
         "build_generator.recompute = True",
     )
     assert checkpoint_steps(tmp_path / "checkpoints") == [3]
+
+
+def test_images_that_vanish_stop_the_run_until_they_are_back(
+    tmp_path, monkeypatch
+):
+    images, away, workdir = (tmp_path / n for n in ("images", "away", "run"))
+    images.mkdir()
+    for i in range(8):
+        pixels = np.random.default_rng(i).integers(0, 256, [32, 32, 3])
+        Image.fromarray(pixels.astype(np.uint8)).save(images / f"{i}.png")
+    settings = (
+        f"make_dataset.name = 'folder:{images}'",
+        "make_dataset.num_examples = None",
+        "make_dataset.cache = False",
+        "NUM_CLASSES = 0",
+    )
+    seen = []
+
+    def run_steps(gan, batches, calls, checkpoints, **_):
+        """The loop without the steps themselves, which take long to trace."""
+        for (step,) in calls:
+            next(batches)
+            seen.append(step)
+            if step == 2:
+                checkpoints.save(step)
+                images.rename(away)
+
+    monkeypatch.setattr(training, "run_steps", run_steps)
+    with pytest.raises(OSError, match=r"images/\d.png: FileNotFoundError"):
+        run(workdir, "NUM_STEPS = 500", *settings)
+    before = tensors(workdir)
+    away.rename(images)
+    seen.clear()
+    run(workdir, "NUM_STEPS = 4", *settings)
+    assert seen == [3, 4]
+    np.testing.assert_equal(tensors(workdir), before)
+    (images / "7.png").unlink()
+    with pytest.raises(ValueError, match=f"7 images, and had 8 .*{workdir}"):
+        run(workdir, "NUM_STEPS = 4", *settings)
+
+
+def test_images_that_differ_in_number_are_noticed(tmp_path, caplog):
+    check_images(tmp_path, 1000)
+    record_session(tmp_path, 0, 1000)
+    with (tmp_path / "sessions.jsonl").open("a") as file:
+        file.write('{"step": 1}\n{"step": 2, "ima\n')
+    check_images(tmp_path, 1000)
+    assert not caplog.records
+    check_images(tmp_path, 990)
+    assert "has 990 images, and had 1000" in caplog.text
+    for number in (989, 1011):
+        with pytest.raises(ValueError, match=f"has {number} images.*--workdir"):
+            check_images(tmp_path, number)
 
 
 def test_one_process_at_a_time_has_the_folder(tmp_path):

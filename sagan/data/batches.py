@@ -32,10 +32,11 @@ class ImageDataset:
 
     def __init__(
         self, read, *, name, size, num_classes, label_histogram, channels,
-        image_size, batch_size, seed, flip,
+        image_size, batch_size, seed, flip, failures,
     ):  # fmt: skip
         self._read = read
         self._flip = flip
+        self._failures = failures
         self.name = name
         self.size = size
         self.num_classes = num_classes
@@ -105,6 +106,21 @@ class ImageDataset:
         return batches.apply(
             tf.data.experimental.assert_cardinality(num_batches)
         )
+
+    def checked(self, batches):
+        """Yields what an iterable of this data set's batches does.
+
+        Raises:
+            OSError: If a file is gone or broken, in one line.
+        """
+        batches = iter(batches)
+        while True:
+            with self._failures():
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+            yield batch
 
     def _finish(self, batch, example, rows):
         images, labels = example

@@ -2,14 +2,26 @@
 
 import os
 import pathlib
+import stat
+import warnings
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
+from PIL import Image, ImageOps
 
 from sagan.data.python_calls import call_python
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+# Whatever a file's name says. Pillow reads others by programs of the machine:
+# PostScript, in a file of any name, would be run by Ghostscript.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+# A file whose header claims more is refused before it is decoded: the largest
+# photographs have 200 million, and a few KB may claim any number.
+MAX_PIXELS = 200_000_000
+# Pillow warns above its own limit, and refuses what is above twice that.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 class ImageFolder:
@@ -17,7 +29,8 @@ class ImageFolder:
 
     A file's class is the sub-folder of `path` it lies in, at any depth;
     classes are numbered by sorted name. If images lie in `path` itself the
-    folder has no classes. Hidden files and folders are ignored.
+    folder has no classes. Hidden files and folders are ignored, and a folder
+    that links lead to again is read once.
 
     Attributes:
         path: The folder.
@@ -28,6 +41,7 @@ class ImageFolder:
 
     Raises:
         FileNotFoundError: If there is no such folder.
+        PermissionError: If it, or a folder in it, must not be read.
         ValueError: If it holds no images.
     """
 
@@ -76,9 +90,19 @@ class ImageFolder:
         """
 
         def load(index):
-            return self._read(index), self.labels[index]
+            try:
+                return self._read(index), self.labels[index], b""
+            except Exception as error:
+                text = f"{self.path / self.files[index]}: {_one_line(error)}"
+                nothing = np.zeros([1, 1, 3], np.uint8), np.int32(0)
+                return *nothing, os.fsencode(text)
 
-        image, label = call_python(load, [index], [tf.uint8, tf.int32])
+        types = [tf.uint8, tf.int32, tf.string]
+        image, label, problem = call_python(load, [index], types)
+        # An exception in there would come with tracebacks on the terminal.
+        check = tf.debugging.Assert(tf.equal(problem, ""), [problem])
+        with tf.control_dependencies([check]):
+            image, label = tf.identity(image), tf.identity(label)
         image.set_shape([None, None, 3])
         label.set_shape([])
         return image, label
@@ -98,7 +122,7 @@ class ImageFolder:
                 return self._read(index), self.labels[index], True
             # Pillow's decoders raise many types on broken files.
             except Exception as error:
-                self._reasons[int(index)] = f"{type(error).__name__}: {error}"
+                self._reasons[int(index)] = _one_line(error)
                 return np.zeros([1, 1, 3], np.uint8), np.int32(0), False
 
         def load(index):
@@ -132,7 +156,8 @@ class ImageFolder:
         if not self._reasons:
             return
         bad = sorted(self._reasons)
-        listing = [f"{self.files[i]} ({self._reasons[i]})" for i in bad]
+        # Quoted: a name may have line breaks and bytes that are no text.
+        listing = [f"{self.files[i]!r} ({self._reasons[i]})" for i in bad]
         text = (
             f"{len(bad)} of {self.size} images in {str(self.path)!r} cannot "
             f"be read: {'; '.join(listing[:20])}"
@@ -153,9 +178,19 @@ class ImageFolder:
 
 def _list_files(root):
     """Sorted image paths relative to `root`, and the number of other files."""
-    images, others = [], 0
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [s for s in subfolders if not s.startswith(".")]
+    images, others, seen = [], 0, set()
+    for folder, subfolders, names in os.walk(
+        root, onerror=_refuse, followlinks=True
+    ):
+        status = os.stat(folder)
+        identity = status.st_dev, status.st_ino
+        if identity in seen:
+            logging.warning("%r leads back to a folder that is read.", folder)
+            subfolders.clear()
+            continue
+        seen.add(identity)
+        # Sorted, so that of two ways to a folder the same is always taken.
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
         relative = pathlib.Path(folder).relative_to(root)
         for name in names:
             if name.startswith("."):
@@ -167,6 +202,18 @@ def _list_files(root):
     return sorted(images), others
 
 
+def _refuse(error):
+    raise PermissionError(
+        f"The folder {error.filename!r} cannot be listed ({error.strerror}): "
+        "make it readable, or move it away."
+    ) from error
+
+
+def _one_line(error):
+    text = str(error).split("\n")[0]
+    return f"{type(error).__name__}: {text:.300}"
+
+
 def read_image(path) -> np.ndarray:
     """Reads an image file of any mode as uint8 RGB `[height, width, 3]`.
 
@@ -175,10 +222,11 @@ def read_image(path) -> np.ndarray:
 
     Raises:
         OSError, SyntaxError, ValueError: If the file cannot be decoded.
+        Image.DecompressionBombError: If it has more than `MAX_PIXELS`.
     """
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as image:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("no regular file")  # A pipe would be waited for.
+    with Image.open(path, formats=_FORMATS) as image:
         image.load()
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):

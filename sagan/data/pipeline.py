@@ -1,5 +1,6 @@
 """From a dataset's name to batches: checks, preprocessing, cache."""
 
+import contextlib
 import functools
 import time
 
@@ -7,11 +8,18 @@ import gin
 import numpy as np
 from absl import logging
 
-from sagan.data import reading, synthetic
+from sagan.data import synthetic
 from sagan.data.batches import ImageDataset
 from sagan.data.cache import check_memory, fill_cache, prepare_some
+from sagan.data.failures import reading
 from sagan.data.folder import ImageFolder
 from sagan.data.preprocessing import CUSTOMARY_CROPS, prepare_image
+from sagan.data.reading import (
+    read_arrays,
+    read_by_index,
+    read_shards,
+    read_stream,
+)
 from sagan.data.tfds_images import TfdsImages
 from sagan.settings import check_booleans, check_integers
 
@@ -71,6 +79,7 @@ def make_dataset(
 
     Raises:
         FileNotFoundError: If the folder or the prepared dataset is missing.
+        OSError: If its files are damaged; so does `ImageDataset.checked`.
         RuntimeError: If a download fails.
         ValueError: If an argument is out of range or does not fit the data.
         MemoryError: If the cache would not fit in memory.
@@ -102,20 +111,29 @@ def make_dataset(
         crop_size=crop_size or CUSTOMARY_CROPS.get(name),
         channels=channels,
     )
+    failures = contextlib.nullcontext
     if name == _SYNTHETIC:
         size = 10_000 if num_examples is None else num_examples
         read, labels = _open_synthetic(size, shape, split, num_classes)
     elif name.startswith(_FOLDER):
         folder = _find_folder(name, split, num_classes)
-        read, labels = _open_folder(
-            folder, prepare, shape, cache, max_unreadable
+        failures = functools.partial(
+            reading, f"Folder {str(folder.path)!r}", "Put the file back."
         )
+        with failures():
+            read, labels = _open_folder(
+                folder, prepare, shape, cache, max_unreadable
+            )
         size = folder.size
     else:
         source = TfdsImages(name, split, data_dir, download)
         _check_classes(name, num_classes, source.num_classes)
         buffers = None if cache else [shuffle_buffer // shards] * shards
-        read, labels = _open_tfds(source, prepare, shape, buffers, num_classes)
+        failures = functools.partial(reading, source.place, source.fix)
+        with failures():
+            read, labels = _open_tfds(
+                source, prepare, shape, buffers, num_classes
+            )
         size = source.size
     if size < batch_size:
         raise ValueError(
@@ -145,6 +163,7 @@ def make_dataset(
         batch_size=batch_size,
         seed=seed,
         flip=flip,
+        failures=failures,
     )
 
 
@@ -227,7 +246,7 @@ def _open_synthetic(size, shape, split, num_classes):
     _check_classes(_SYNTHETIC, num_classes, len(synthetic.KINDS))
     check_memory(size, shape)
     images, labels = synthetic.make_synthetic_images(size, image_size, split)
-    return reading.read_arrays(images, labels), labels
+    return read_arrays(images, labels), labels
 
 
 def _find_folder(name, split, num_classes):
@@ -252,8 +271,8 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
     folder.drop_unreadable(max_unreadable)
     _check_contents(f"{_FOLDER}{folder.path}", images, labels, 0)
     if cache:
-        return reading.read_arrays(images, labels), labels
-    read = reading.read_by_index(folder.load, folder.size, prepare)
+        return read_arrays(images, labels), labels
+    read = read_by_index(folder.load, folder.size, prepare)
     return read, folder.labels
 
 
@@ -265,17 +284,17 @@ def _open_tfds(source, prepare, shape, buffers, num_classes):
         images, labels = prepare_some(source, prepare)
     _check_contents(source.name, images, labels, num_classes)
     if buffers is None:
-        return reading.read_arrays(images, labels), labels
+        return read_arrays(images, labels), labels
 
     def decode(encoded):
         return prepare(source.decode(encoded))
 
     shards = source.shards(len(buffers))
     reads = [
-        reading.read_stream(shard, int(shard.cardinality()), buffer, decode)
+        read_stream(shard, int(shard.cardinality()), buffer, decode)
         for shard, buffer in zip(shards, buffers, strict=True)
     ]
-    return reading.read_shards(reads), None
+    return read_shards(reads), None
 
 
 def _describe_classes(num_classes, histogram):

@@ -15,6 +15,8 @@ class TfdsImages:
         name: The dataset's name without its configuration.
         size: Number of examples in the split.
         num_classes: Number of classes, 0 if examples have no class label.
+        place: The dataset's full name and its folder, for messages.
+        fix: What to do if files in it are damaged or gone.
 
     Args:
         name: A name TFDS knows, such as "cifar10" or "lsun/bedroom".
@@ -26,6 +28,7 @@ class TfdsImages:
     Raises:
         FileNotFoundError: If `data_dir` does not exist, or the dataset is not
             prepared there and `download` is false.
+        OSError: If its description cannot be read.
         RuntimeError: If the download fails.
         ValueError: If the name or the split is unknown, or the dataset has no
             uint8 image of 1 or 3 channels under the key "image".
@@ -49,6 +52,9 @@ class TfdsImages:
                 raise FileNotFoundError(_how_to_prepare(builder, data_dir))
             _prepare(builder)
         self.name = builder.name
+        folder = str(builder.data_dir)
+        self.place = f"Dataset {builder.info.full_name} in {folder!r}"
+        self.fix = _how_to_repair(folder)
         self.size = _count_examples(builder, split)
         features = dict(builder.info.features.items())
         self._image, label = features["image"], features.get("label")
@@ -103,20 +109,33 @@ def _encoded_pair(example):
 
 
 def _find_builder(tfds, name, data_dir):
+    known = None
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except tfds.core.DatasetNotFoundError:
-        known = tfds.list_builders(with_community_datasets=False)
         problem = f"TensorFlow Datasets knows no dataset {name!r}"
     except ValueError as error:
-        if "/" not in name:
-            raise
         dataset = name.split("/")[0]
-        configs = tfds.builder_cls(dataset).builder_configs
-        known = [f"{dataset}/{config}" for config in configs]
+        if dataset in tfds.list_builders(with_community_datasets=False):
+            configs = tfds.builder_cls(dataset).builder_configs
+            known = [f"{dataset}/{config}" for config in configs]
         problem = f"TensorFlow Datasets cannot build {name!r}"
         if "BuilderConfig" not in str(error):
-            problem += f" ({str(error).splitlines()[0]})"
+            problem += f" ({str(error).strip().splitlines()[0]})"
+    # JSON, protobuf and TFDS each have their own for a damaged description.
+    except Exception as error:
+        if isinstance(error, ImportError):
+            raise
+        root = data_dir or tfds.core.constants.DATA_DIR
+        folder = os.path.join(os.path.expanduser(root), name)
+        reason = str(error).split("\n")[0].rpartition('}": ')[2].rstrip(". ")
+        problem = f"TensorFlow Datasets cannot build {name!r} ({reason:.300})"
+        if os.path.isdir(folder):
+            raise OSError(
+                f"{problem}: its description in {folder!r} is damaged. "
+                + _how_to_repair(folder)
+            ) from error
+    known = known or tfds.list_builders(with_community_datasets=False)
     near = ", ".join(difflib.get_close_matches(name, known)) or "nothing"
     raise ValueError(
         f"{problem}; close to it: {near}. A folder of images is "
@@ -161,6 +180,13 @@ def _how_to_prepare(builder, data_dir):
             + " ".join(manual)[:400]
         )
     return text
+
+
+def _how_to_repair(folder):
+    return (
+        f"Put its files back as they were, or delete {folder!r} and add "
+        "--download to the same command to prepare it anew."
+    )
 
 
 def _load_name(builder):

@@ -114,7 +114,8 @@ def _images(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields batches of a part of the first images of a pass."""
     seen = 0
-    for images, labels in dataset.one_pass().as_numpy_iterator():
+    batches = dataset.one_pass().as_numpy_iterator()
+    for images, labels in dataset.checked(batches):
         numbers = np.arange(seen, seen + len(images))
         chosen = (numbers < num_images) & np.isin(
             numbers % 2, np.arange(2)[part]
@@ -129,7 +130,7 @@ def _images(
 def _fingerprint(dataset):
     """Hash of the first images: a data set that was changed has others."""
     digest = hashlib.sha256()
-    batches = dataset.one_pass().unbatch().take(_COMPARED)
-    for image, label in batches.as_numpy_iterator():
+    examples = dataset.one_pass().unbatch().take(_COMPARED)
+    for image, label in dataset.checked(examples.as_numpy_iterator()):
         digest.update(image.tobytes() + label.tobytes())
     return digest.hexdigest()[:12]

@@ -38,7 +38,9 @@ def open_features(path) -> FeatureNetwork:
         path: A folder of `sagan.classifier`; a frozen graph (`.pb`), taken as
             Inception's; a Keras model (`.keras`); or a SavedModel. The last
             two take images in [-1, 1], resized to their input if that has a
-            size, and return features or features and logits.
+            size, and return features or features and logits. A graph or a
+            SavedModel can hold any operation of TensorFlow, those that read
+            and write files too.
 
     Raises:
         ValueError: If there is none of these, or it cannot be read.
@@ -77,7 +79,8 @@ def _open_classifier(path):
 
 def _open_keras(path):
     try:
-        model = keras.saving.load_model(path, compile=False)
+        # Safe mode refuses layers that are Python code.
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, TypeError) as error:
         raise ValueError(
             f"The Keras model {path} cannot be read: {error}"
