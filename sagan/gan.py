@@ -4,17 +4,16 @@ import functools
 
 import tensorflow as tf
 
-from sagan.gradients import accumulate, dense_gradients, global_norm
+from sagan.gradients import global_norm
 from sagan.latents import draw_latents, fold_in
 from sagan.layers.norm import batch_norms
-from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
 from sagan.moving_average import update_average
+from sagan.objectives import (
+    discriminator_gradients,
+    generator_gradients,
+    mean_std,
+)
 from sagan.replicas import mean_over_replicas, num_replicas, own_rows
-
-# Scalars of a discriminator update that are means over its images.
-_D_MEANS = (
-    "d_loss", "real_logits", "fake_logits", "real_accuracy", "fake_accuracy",
-)  # fmt: skip
 
 
 class GAN:
@@ -100,8 +99,20 @@ class GAN:
         replicas meet.
         """
         compiled = functools.partial(tf.function, jit_compile=jit_compile)
-        self.d_gradients = self.discriminator_gradients
-        self.g_gradients = self.generator_gradients
+        networks = self.generator, self.discriminator
+        self.d_gradients = functools.partial(
+            discriminator_gradients,
+            *networks,
+            self.d_optimizer.scale_loss,
+            joint_batch=self.joint_batch,
+            accumulation=self.accumulation,
+        )
+        self.g_gradients = functools.partial(
+            generator_gradients,
+            *networks,
+            self.g_optimizer.scale_loss,
+            accumulation=self.accumulation,
+        )
         self.d_update = self.update_discriminator
         self.g_update = self.update_generator
         self.train_step = self._train_step
@@ -184,7 +195,7 @@ class GAN:
             for moment, value in zip(moments, values, strict=True):
                 moment.assign(value)
         for name in ("real", "fake"):
-            scalars[f"{name}_std"] = _mean_std(scalars.pop(f"{name}_moments"))
+            scalars[f"{name}_std"] = mean_std(scalars.pop(f"{name}_moments"))
         return scalars
 
     def update_discriminator(self, images, labels, latents, fake_labels):
@@ -208,51 +219,6 @@ class GAN:
         self.d_optimizer.apply(gradients, variables)
         return scalars
 
-    def discriminator_gradients(self, images, labels, latents, fake_labels):
-        """Returns a replica's gradients and scalars; moves `u` and moments."""
-        fakes = self.generator(latents, fake_labels, training=True)
-        gradients, scalars = accumulate(
-            self._micro_discriminator_gradients,
-            self.discriminator,
-            (images, labels, fakes, fake_labels),
-            self.accumulation,
-            _D_MEANS,
-        )
-        scalars["real_moments"] = _pixel_moments(images)
-        scalars["fake_moments"] = _pixel_moments(fakes)
-        return gradients, scalars
-
-    def _micro_discriminator_gradients(
-        self, images, labels, fakes, fake_labels
-    ):
-        with tf.GradientTape() as tape:
-            real_logits, fake_logits = self._discriminate(
-                images, labels, fakes, fake_labels
-            )
-            loss = hinge_discriminator_loss(real_logits, fake_logits)
-            scaled_loss = self.d_optimizer.scale_loss(loss)
-        variables = self.discriminator.trainable_variables
-        return dense_gradients(tape, scaled_loss, variables), {
-            "d_loss": loss,
-            "real_logits": tf.reduce_mean(real_logits),
-            "fake_logits": tf.reduce_mean(fake_logits),
-            "real_accuracy": _mean(real_logits > 0),
-            "fake_accuracy": _mean(fake_logits < 0),
-        }
-
-    def _discriminate(self, images, labels, fakes, fake_labels):
-        """Returns logits of real and of fake images; moves each `u` once."""
-        if self.joint_batch:
-            logits = self.discriminator(
-                tf.concat([images, fakes], 0),
-                tf.concat([labels, fake_labels], 0),
-                training=True,
-            )
-            return tf.split(logits, 2)
-        # In this order both start their power iteration from the same u.
-        fake_logits = self.discriminator(fakes, fake_labels, training=False)
-        return self.discriminator(images, labels, training=True), fake_logits
-
     def update_generator(self, latents, labels):
         """Updates the generator on one batch of fake images.
 
@@ -268,25 +234,6 @@ class GAN:
         scalars["g_gradient_norm"] = global_norm(gradients, self.g_optimizer)
         self.g_optimizer.apply(gradients, self.generator.trainable_variables)
         return scalars
-
-    def generator_gradients(self, latents, labels):
-        """Returns a replica's gradients and scalars; moves `u` and moments."""
-        return accumulate(
-            self._micro_generator_gradients,
-            self.generator,
-            (latents, labels),
-            self.accumulation,
-            ("g_loss",),
-        )
-
-    def _micro_generator_gradients(self, latents, labels):
-        with tf.GradientTape() as tape:
-            fakes = self.generator(latents, labels, training=True)
-            logits = self.discriminator(fakes, labels, training=False)
-            loss = hinge_generator_loss(logits)
-            scaled_loss = self.g_optimizer.scale_loss(loss)
-        variables = self.generator.trainable_variables
-        return dense_gradients(tape, scaled_loss, variables), {"g_loss": loss}
 
     def update_ema(self):
         """Moves the average of the generator by one step."""
@@ -308,9 +255,8 @@ class GAN:
         """Returns the variables of all state."""
         parts = self.trackables()
         step = parts.pop("step")
-        return [v.value for part in parts.values() for v in part.variables] + [
-            step
-        ]
+        variables = [v for part in parts.values() for v in part.variables]
+        return [*(variable.value for variable in variables), step]
 
     def draw_latents(self, batch_size, seed):
         """Returns latents and labels for the generator, see `draw_latents`."""
@@ -323,21 +269,3 @@ class GAN:
         """Returns this replica's part of what the global batch draws."""
         drawn = self.draw_latents(batch_size * num_replicas(), seed)
         return own_rows(drawn, batch_size)
-
-
-def _mean(condition):
-    return tf.reduce_mean(tf.cast(condition, tf.float32))
-
-
-def _pixel_moments(images):
-    """Mean and mean square over the batch: `[2, size, size, channels]`."""
-    return tf.stack(
-        [tf.reduce_mean(images, 0), tf.reduce_mean(tf.square(images), 0)]
-    )
-
-
-def _mean_std(moments):
-    """Mean over pixels of the standard deviation over the batch."""
-    mean, square = tf.unstack(moments)
-    variance = tf.maximum(square - tf.square(mean), 0.0)
-    return tf.reduce_mean(tf.sqrt(variance))

@@ -120,9 +120,7 @@ def test_generator_update_normalises_each_micro_batch():
     halves = []
     for half in (slice(0, BATCH // 2), slice(BATCH // 2, BATCH)):
         # A GAN of its own for each, so that nothing is carried over.
-        halves.append(
-            make_sgd_gan()._generator_gradients(latents[half], labels[half])
-        )
+        halves.append(make_sgd_gan().g_gradients(latents[half], labels[half]))
     (first, first_scalars), (second, second_scalars) = halves
     for weight, old, one, other in zip(
         gan.generator.trainable_variables, before, first, second, strict=True

@@ -29,10 +29,11 @@ BELOW = {
         "gradients",
         "latents",
         "layers",
-        "losses",
         "moving_average",
+        "objectives",
         "replicas",
     },
+    "objectives": {"gradients", "losses"},
     "optimizers": {"settings"},
     "data": {"data", "settings"},
     "checkpoints": {"misfit"},
@@ -60,6 +61,7 @@ NO_GIN = {
     "metrics",
     "moving_average",
     "networks",
+    "objectives",
     "replicas",
 }
 
