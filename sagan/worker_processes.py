@@ -19,6 +19,8 @@ from sagan.signals import received_signals
 
 _POLL_SECONDS = 0.05
 _KILL_WITH_PARENT = 1  # PR_SET_PDEATHSIG in linux/prctl.h.
+# Exit codes of a worker that was told to stop, or heard that another was.
+_STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT)
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -27,6 +29,7 @@ def run_workers(
     count: int,
     pin: bool = False,
     ending_seconds: float = 30.0,
+    saving_seconds: float = 300.0,
     stopping_seconds: float = 10.0,
 ) -> int:
     """Runs a command as every worker of a cluster, and waits for all of them.
@@ -34,20 +37,22 @@ def run_workers(
     Each finds its place in the environment variable TF_CONFIG. Output of
     worker 0 comes through as it is; lines of the others begin with
     "[worker 1] ". If one fails, the rest get `ending_seconds` to notice it and
-    end, then SIGTERM, and `stopping_seconds` later SIGKILL. The first signal to
-    this process is passed on, upon which workers save and end; a second kills
-    them. They die with this process, whatever ends it (on Linux).
+    end, then SIGTERM, and `stopping_seconds` later SIGKILL; if one has stopped
+    because of a signal, they get `saving_seconds`. The first signal to this
+    process is passed on, upon which workers save and end; a second kills them.
+    They die with this process, whatever ends it (on Linux).
 
     Args:
         command: Program and arguments, the same for all.
         count: How many workers.
         pin: Whether each is bound to its own share of the processor's cores.
         ending_seconds: Time to end without being told, after one failed.
+        saving_seconds: The same, after one stopped in order.
         stopping_seconds: Time from SIGTERM to SIGKILL, after that.
 
     Returns:
-        0 if all ended well; otherwise the exit code of the first that did not,
-        or 128 and the number of the signal that ended it.
+        0 if all ended well; otherwise the exit code of the first that failed
+        or, if none did, stopped: 128 and a signal's number where that ended it.
 
     Raises:
         ValueError: If `pin` is asked for where it cannot be done.
@@ -65,7 +70,8 @@ def run_workers(
             # Only now: a process that has threads must not fork.
             for worker in workers:
                 worker.forward_output()
-            return _watch(workers, received, ending_seconds, stopping_seconds)
+            limits = ending_seconds, saving_seconds, stopping_seconds
+            return _watch(workers, received, *limits)
         finally:
             for worker in workers:
                 worker.close()
@@ -169,6 +175,10 @@ class _Worker:
         code = self.popen.poll()
         return code if code is None or code >= 0 else 128 - code
 
+    def has_stopped(self):
+        """Whether it ended in order because of a signal."""
+        return self.popen.poll() in _STOPPED
+
     def ending(self):
         code = self.popen.poll()
         if self.killed:
@@ -178,11 +188,18 @@ class _Worker:
         return f"ended with exit code {code}"
 
 
-def _watch(workers, received, ending_seconds, stopping_seconds):
+def _watch(workers, received, ending_seconds, saving_seconds, stopping_seconds):
     """Waits for all workers and returns the exit code for the command."""
-    passed_on, told, first, failed_at = False, False, None, None
-    while any(worker.exit_code() is None for worker in workers):
-        time.sleep(_POLL_SECONDS)
+    passed_on = told = False
+    first = ended_at = None  # Who failed first or, until one has, stopped.
+    while True:
+        all_ended = None not in [worker.exit_code() for worker in workers]
+        if first is None or first.has_stopped():
+            found = _failed_or_stopped(workers)
+            if found is not first:
+                first, ended_at = found, time.monotonic()
+        if all_ended:
+            break
         if received and not passed_on:
             passed_on = True
             hung_up = received[0] == signal.SIGHUP
@@ -190,30 +207,34 @@ def _watch(workers, received, ending_seconds, stopping_seconds):
         if len(received) > 1:
             logging.error("Stopped at once; workers were killed.")
             return 128 + received[1]
-        first = first or _first_failed(workers)
-        if first is None:
-            continue
-        failed_at = failed_at or time.monotonic()
-        waited = time.monotonic() - failed_at
-        if waited > ending_seconds and not told:
-            told = True
-            _send_all(workers, signal.SIGTERM)
-        if waited > ending_seconds + stopping_seconds:
-            for worker in workers:
-                worker.kill()
-    first = first or _first_failed(workers)
-    if first is None:
-        return 0
+        if first:
+            seconds = saving_seconds if first.has_stopped() else ending_seconds
+            waited = time.monotonic() - ended_at
+            if waited > seconds and not told:
+                told = True
+                _send_all(workers, signal.SIGTERM)
+            if waited > seconds + stopping_seconds:
+                for worker in workers:
+                    worker.kill()
+        time.sleep(_POLL_SECONDS)
+    if first and not first.has_stopped():
+        _report(first, workers)
+    return first.exit_code() if first else 0
+
+
+def _failed_or_stopped(workers):
+    """Returns one that failed, or else one that stopped, or None."""
+    ended = [worker for worker in workers if worker.exit_code()]
+    return min(ended, key=_Worker.has_stopped, default=None)
+
+
+def _report(first, workers):
+    """Says in one line how each worker ended."""
     line = f"Worker {first.index} {first.ending()}"
     for worker in workers:
         if worker is not first:
             line += f"; worker {worker.index} {worker.ending()}"
     logging.error("%s.", line)
-    return first.exit_code()
-
-
-def _first_failed(workers):
-    return next((worker for worker in workers if worker.exit_code()), None)
 
 
 def _send_all(workers, number):

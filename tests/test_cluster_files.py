@@ -49,39 +49,27 @@ def test_script_is_bash(script):
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
-@pytest.mark.parametrize(
-    ("training", "code"),
-    [
-        ("echo 'All 8 steps are made.' >&2", 0),
-        ("echo 'Stopped by another worker after step 3' >&2", 75),
-        ("exit 1", 1),
-        ("kill -KILL $$", 137),
-    ],
-    ids=["finished", "stopped", "failed", "killed"],
-)
-def test_pod_tells_finished_from_stopped(tmp_path, training, code):
+def test_pod_tells_each_worker_its_place(tmp_path):
     """The pod's script, with a python that only notes how it was called."""
     script, arguments = pod_command()
     for name, body in {
-        "python": f'echo "$TF_CONFIG" > config\necho "$@" > args\n{training}',
+        "python": 'echo "$TF_CONFIG" > config; echo "$@" > args; exit 143',
         "getent": "exit 0",
     }.items():
         program = tmp_path / name
         program.write_text(f"#!/bin/bash\n{body}\n")
         program.chmod(0o755)
     result = subprocess.run(
-        ["bash", "-c", script.replace("/tmp/log", "log"), "train", *arguments],
+        ["bash", "-c", script, "train", *arguments],
         cwd=tmp_path,
         env={
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "WORKERS": "2",
             "JOB_COMPLETION_INDEX": "1",
         },
-        capture_output=True,
-        text=True,
         timeout=30,
     )
-    assert result.returncode == code
+    assert result.returncode == 143
     assert json.loads((tmp_path / "config").read_text()) == {
         "cluster": {"worker": ["sagan-0.sagan:2222", "sagan-1.sagan:2222"]},
         "task": {"type": "worker", "index": 1},
@@ -89,5 +77,3 @@ def test_pod_tells_finished_from_stopped(tmp_path, training, code):
     called = (tmp_path / "args").read_text().split()
     assert called == ["-m", "sagan.train", *arguments]
     assert "train.strategy='multi_worker'" in called[3]
-    if "echo" in training:
-        assert training.split("'")[1] in result.stderr

@@ -131,6 +131,15 @@ def test_first_failure_is_named_and_ends_the_rest(body, code, line):
     assert result[2].splitlines()[-1].endswith(line)
 
 
+def test_worker_that_stopped_has_not_failed():
+    """The chief saves, longer than it may take to notice a lost worker."""
+    code, output, errors = run(
+        "if not index: time.sleep(1.0); say('saved')\nsys.exit(143)",
+        ending_seconds=0.2,
+    )
+    assert (code, output, errors) == (143, "saved\n", "")
+
+
 @pytest.mark.parametrize(
     ("number", "passed_on"),
     [
@@ -143,13 +152,14 @@ def test_signal_reaches_every_worker_once(number, passed_on):
     process = start(
         WAIT_FOR_SIGNALS
         + "while not got: time.sleep(0.01)\n"
-        + "time.sleep(0.5)\nsay('got', *map(int, got))"
+        + "time.sleep(0.5)\nsay('got', *map(int, got))\n"
+        + "sys.exit(128 + got[0])"
     )
     pids(process)
     # To the whole group, as a terminal does with Ctrl-C.
     os.killpg(process.pid, number)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == 128 + passed_on
     assert sorted(output.splitlines()) == [
         f"[worker 1] got {int(passed_on)}",
         f"got {int(passed_on)}",
