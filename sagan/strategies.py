@@ -6,6 +6,7 @@ is the worker that writes the run's folder.
 
 import json
 import os
+import signal
 
 import tensorflow as tf
 
@@ -47,7 +48,11 @@ def make_strategy(
     if name == "multi_worker":
         resolver = _find_workers()
         _watch_workers(resolver.cluster_spec())
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        handler = signal.getsignal(signal.SIGTERM)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        # TensorFlow has put one in its place that does nothing here.
+        signal.signal(signal.SIGTERM, handler)
+        return strategy
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
@@ -70,17 +75,41 @@ def _local_devices(num_replicas):
 
 
 def _find_workers():
+    if "TF_CONFIG" not in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ:
+        os.environ["TF_CONFIG"] = json.dumps(_slurm_workers(os.environ))
     if "TF_CONFIG" in os.environ:
         _check_tf_config(os.environ["TF_CONFIG"])
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    if "SLURM_STEP_NUM_TASKS" in os.environ:
-        return tf.distribute.cluster_resolver.SlurmClusterResolver()
     raise ValueError(
         "train.strategy is 'multi_worker', but neither TF_CONFIG nor SLURM "
         "names the workers. To try it on this machine: python -m sagan.launch "
         "--workers=2 -- and the arguments of sagan.train; for others see "
         "docs/distributed.md."
     )
+
+
+def _slurm_workers(variables):
+    """Returns what TF_CONFIG has to say in a task of a SLURM step.
+
+    TensorFlow's resolver lists hosts in the order of their names as text, not
+    in that of the tasks (node10 before node9), so a task's place is looked up.
+    Its count of GPUs, which it cannot do without, is not used.
+    """
+    # Tasks of two jobs on a machine must not meet at a port.
+    port = 10000 + 64 * (int(variables["SLURM_JOB_ID"]) % 300)
+    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+        port_base=port,
+        gpus_per_node=int(variables["SLURM_STEP_NUM_TASKS"]),
+        gpus_per_task=1,
+        auto_set_gpu=False,
+    )
+    workers = resolver.cluster_spec().as_dict()["worker"]
+    own = int(variables["SLURM_LOCALID"]) + port
+    index = workers.index(f"{variables['SLURMD_NODENAME']}:{own}")
+    return {
+        "cluster": {"worker": workers},
+        "task": {"type": "worker", "index": index},
+    }
 
 
 def _check_tf_config(text):

@@ -46,7 +46,7 @@ BELOW = {
     "metrics": {"checkpoints", "layers", "metrics"},
     "classifier_fit": set(),
     "misfit": set(),
-    "recovery": set(),
+    "recovery": {"checkpoints", "gan", "workers"},
     "sampling": {"checkpoints"},
     "settings": set(),
     "workdir": set(),

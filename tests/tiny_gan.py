@@ -29,15 +29,16 @@ def make_gan(
     jit_compile=False,
     joint_batch=True,
     accumulation=1,
+    batch_norm="per_replica",
     **network,
 ):
     """Returns a GAN for 32x32 images; always with the same weights."""
     keras.utils.set_random_seed(7)
     settings = SETTINGS | network
     return GAN(
-        make_generator(**network),
+        make_generator(batch_norm=batch_norm, **network),
         build_discriminator(**settings),
-        make_generator(**network),
+        make_generator(batch_norm=batch_norm, **network),
         *make_optimizers(settings["precision"] == "mixed_float16"),
         seed=seed,
         ema_decay=ema_decay,

@@ -1,0 +1,105 @@
+"""What test_replicas.py looks at, in a process of its own with logical CPUs.
+
+Logical devices can be set once in a process. Prints a line of JSON.
+"""
+
+import json
+import sys
+
+import numpy as np
+import tensorflow as tf
+from tiny_gan import make_batch, make_gan
+
+from sagan.optimizers import updates_applied
+from sagan.startup import start_tensorflow
+
+BATCH, STEPS = 8, 3
+
+
+def train(strategy, poisoned=None, **settings):
+    """Makes some steps; returns the GAN and the scalars of each."""
+    with strategy.scope():
+        gan = make_gan(**settings)
+        for optimizer in (gan.g_optimizer, gan.d_optimizer):
+            inner = getattr(optimizer, "inner_optimizer", optimizer)
+            # Else a gradient that is rounding alone makes a step.
+            inner.epsilon = 1e-3
+    size = BATCH // strategy.num_replicas_in_sync
+    scalars = []
+    for step in range(STEPS):
+        images, labels = make_batch(batch=BATCH, seed=step)
+
+        def part(context, images=images, labels=labels, step=step):
+            replica = context.replica_id_in_sync_group
+            rows = slice(replica * size, (replica + 1) * size)
+            own = images[:, rows]
+            if poisoned == (step, replica):
+                own *= np.nan
+            return own, labels[:, rows]
+
+        batch = strategy.experimental_distribute_values_from_function(part)
+        if strategy.num_replicas_in_sync == 1:
+            batch = images, labels
+        values = gan.train_steps([batch])
+        scalars.append({k: float(v[0]) for k, v in values.items()})
+    return gan, scalars
+
+
+def weights(gan):
+    return np.concatenate([v.numpy().ravel() for v in gan.variables()])
+
+
+def differing(gan):
+    """Returns the names of variables that differ between replicas."""
+    return [
+        variable.name
+        for variable in gan.variables()
+        for copies in [[v.numpy() for v in variable.values]]
+        if not all(np.array_equal(copies[0], other) for other in copies)
+    ]
+
+
+def compare(gan, scalars, expected_gan, expected):
+    """Returns the largest differences of scalars and of weights."""
+    return {
+        "scalars": max(
+            abs(values[name] - value) / max(1.0, abs(value))
+            for values, wanted in zip(scalars, expected, strict=True)
+            for name, value in wanted.items()
+        ),
+        "weights": float(np.abs(weights(gan) - weights(expected_gan)).max()),
+        "differing": differing(gan),
+    }
+
+
+def main():
+    start_tensorflow()
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [logical] * 2)
+    one = tf.distribute.get_strategy()
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    results = {}
+    equal = {"ema_decay": 0.9, "batch_norm": "synchronized"}
+    results["synchronized"] = compare(
+        *train(two, **equal, recompute=True), *train(one, **equal)
+    )
+    small = {"attention_resolutions": (), "num_classes": 0}
+    gan, _ = train(two, **small, ema_decay=0.9, accumulation=2)
+    results["per_replica"] = {"differing": differing(gan)}
+    gan, scalars = train(
+        two, **small, precision="mixed_float16", poisoned=(1, 1)
+    )
+    results["float16"] = {
+        "differing": differing(gan),
+        "finite": bool(np.isfinite(weights(gan)).all()),
+        "losses": [np.isfinite(v["d_loss"]).item() for v in scalars],
+        "scale": float(gan.d_optimizer.dynamic_scale.numpy()),
+        "initial_scale": float(gan.d_optimizer.initial_scale),
+        "updates": updates_applied(gan.d_optimizer),
+    }
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
