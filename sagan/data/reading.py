@@ -147,12 +147,14 @@ def read_shards(reads):
                 own_rows = range(start, stop)
                 batches.append(read_shard(position, size, own_seed, own_rows))
 
-        def concat(*parts):
-            return tuple(
-                tf.concat(part, 0) for part in zip(*parts, strict=True)
-            )
+        if len(batches) == 1:
+            return batches[0]
 
-        return tf.data.Dataset.zip(*batches).map(concat, deterministic=True)
+        def concat(*parts):
+            images, labels = zip(*parts, strict=True)
+            return tf.concat(images, 0), tf.concat(labels, 0)
+
+        return tf.data.Dataset.zip(*batches).map(concat)
 
     return read
 
