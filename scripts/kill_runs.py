@@ -5,10 +5,11 @@
 Trains a tiny network on the synthetic images once undisturbed. Then starts the
 same run again and again, each time killed (SIGKILL) at a moment drawn evenly
 from the undisturbed run's duration, start-up included, or, for a share of the
-kills, while it writes a checkpoint; until it ends by itself. Every tensor of
-its last checkpoint, every loss and every grid must be those of the undisturbed
-run to the bit. If enough kills have not been made, another run follows. The
-exit status is 1 if anything differs.
+kills, while it writes a checkpoint; until it ends by itself. Moments are told
+by the lines of the log, so that a busy machine does not shift them. Every
+tensor of its last checkpoint, every loss and every grid must be those of the
+undisturbed run to the bit. If enough kills have not been made, another run
+follows. The exit status is 1 if anything differs.
 """
 
 import collections
@@ -65,15 +66,13 @@ def main(argv):
         folder = pathlib.Path(FLAGS.folder)
         folder.mkdir(parents=True)
         whole = folder / "whole"
-        started = time.monotonic()
-        _finish(_start(whole, folder / "whole.log"), folder / "whole.log")
-        duration = time.monotonic() - started
-        print(f"undisturbed: {duration:.0f} s, {FLAGS.num_steps} steps")
+        times = _time_lines(whole, folder / "whole.log")
+        print(f"undisturbed: {times[-1]:.0f} s, {FLAGS.num_steps} steps")
         draw = random.Random(FLAGS.seed)
         kills, wrong, runs = [], [], 0
         while len(kills) < FLAGS.kills:
             run = folder / f"run_{runs}"
-            new, problems = _kill_until_it_ends(run, duration, draw)
+            new, problems = _kill_until_it_ends(run, times, draw)
             problems += _differences(whole, run)
             kills += new
             wrong += [f"{run.name}: {problem}" for problem in problems]
@@ -114,12 +113,21 @@ def _start(workdir, log):
         )  # fmt: skip
 
 
-def _finish(process, log):
-    if process.wait() != 0:
+def _time_lines(workdir, log):
+    """Makes a run; returns when each line of its log came, and the end."""
+    started = time.monotonic()
+    process = _start(workdir, log)
+    times = []
+    while process.poll() is None:
+        new = log.read_text().count("\n") - len(times)
+        times += [time.monotonic() - started] * new
+        time.sleep(0.01)
+    if process.returncode:
         raise RuntimeError(f"A run failed: {log.read_text()[-2000:]}")
+    return [*times, time.monotonic() - started]
 
 
-def _kill_until_it_ends(workdir, duration, draw):
+def _kill_until_it_ends(workdir, times, draw):
     """Returns the kills made, and what was wrong with the sessions."""
     kills, problems = [], []
     while True:
@@ -129,7 +137,7 @@ def _kill_until_it_ends(workdir, duration, draw):
             if draw.random() < FLAGS.aimed:
                 _wait_for_write(process, workdir, draw)
             else:
-                _wait(process, draw.uniform(0, duration))
+                _wait(process, log, times, draw.uniform(0, times[-1]))
             ended = process.poll() is not None
         finally:
             process.kill()  # SIGKILL.
@@ -144,7 +152,12 @@ def _kill_until_it_ends(workdir, duration, draw):
         kills.append(_inspect(workdir, text))
 
 
-def _wait(process, seconds):
+def _wait(process, log, times, moment):
+    """Waits for the lines there were at the moment, and for what is left."""
+    passed = [line for line in times if line <= moment]
+    while process.poll() is None and log.read_text().count("\n") < len(passed):
+        time.sleep(0.002)
+    seconds = moment - max(passed, default=0)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
 
