@@ -34,6 +34,6 @@ setup(
     extras_require={
         # The NVIDIA libraries for training on a GPU.
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "dev": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6"],
+        "dev": ["psutil>=5.9", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6"],
     },
 )

@@ -6,9 +6,9 @@
 
 Trains the same tiny network on one replica and on several: logical CPUs of one
 process, processes, and a run that is moved between them by its checkpoints.
-Prints the largest differences from one replica, of losses relative to their
-size, and of weights. The row "1 x 16 in two calls" is one replica too, with
-other roundings: what rounding alone comes to.
+Prints the largest differences from one replica: of losses, relative to their
+size, and of weights, beside how far any weight has moved. The second row is one
+replica too, with the same function in other roundings.
 """
 
 import json
@@ -34,6 +34,9 @@ flags.DEFINE_multi_enum(
     ],
     "Which networks, with how many discriminator steps; all by default.",
 )  # fmt: skip
+flags.DEFINE_string(
+    "folder", None, "Where the runs are; a new one if not given."
+)
 flags.DEFINE_string("out", None, "Where the table is also written.")
 
 # Small rates and a large epsilon, since Adam makes a step of any gradient,
@@ -51,7 +54,12 @@ _COMMON = (
     "make_optimizers.epsilon = 1e-3",
     "build_generator.batch_norm = 'synchronized'",
 )
-_TWO_CALLS = ("train.joint_batch = False",)
+_OTHER_ROUNDINGS = (
+    "train.joint_batch = False",
+    "build_generator.fused_norm = False",
+    "build_generator.fused_resampling = False",
+    "build_discriminator.fused_resampling = False",
+)
 
 
 def _mirrored(count):
@@ -61,11 +69,13 @@ def _mirrored(count):
     )
 
 
+_PLAIN = str.maketrans(" ,:", "___")
+
 # Of each row: the share of the steps that it has made after each session, and
 # by what settings; None for two processes.
 ROWS = {
     "1 x 16": [(1.0, ())],
-    "1 x 16 in two calls": [(1.0, _TWO_CALLS)],
+    "1 x 16, other roundings": [(1.0, _OTHER_ROUNDINGS)],
     "2 x 8 mirrored": [(1.0, _mirrored(2))],
     "4 x 4 mirrored": [(1.0, _mirrored(4))],
     "2 processes x 8": [(1.0, None)],
@@ -102,7 +112,7 @@ def train(workdir, case, sessions):
 
 
 def read(workdir):
-    """Returns the losses of each step, and the networks' last weights."""
+    """Returns the losses of each step, and the networks' weights at the end."""
     import tensorflow as tf
 
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
@@ -141,13 +151,13 @@ def main(argv):
         "| --- | --- | --- | --- |",
     ]
     worst = 0.0
+    folder = pathlib.Path(FLAGS.folder or tempfile.mkdtemp())
     for case in cases:
         expected = None
         for row, sessions in ROWS.items():
-            with tempfile.TemporaryDirectory() as folder:
-                workdir = pathlib.Path(folder) / "run"
-                train(workdir, case, sessions)
-                result = read(workdir)
+            workdir = folder / f"{case}_{row}".translate(_PLAIN)
+            train(workdir, case, sessions)
+            result = read(workdir)
             expected = expected or result
             losses, weights = compare(result, expected)
             worst = max(worst, losses, weights)

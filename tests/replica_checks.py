@@ -46,7 +46,11 @@ def train(strategy, poisoned=None, **settings):
 
 
 def weights(gan):
-    return np.concatenate([v.numpy().ravel() for v in gan.variables()])
+    """Returns all weights of the networks, in one array."""
+    networks = gan.generator, gan.discriminator, gan.ema_generator
+    return np.concatenate(
+        [w.ravel() for n in networks for w in n.get_weights()]
+    )
 
 
 def differing(gan):
