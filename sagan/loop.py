@@ -1,6 +1,7 @@
 """The training loop: steps, and what is due after them."""
 
 import functools
+from collections.abc import Callable
 
 from absl import logging
 
@@ -37,6 +38,7 @@ def run_steps(
     workers: Workers,
     recovery: Recovery,
     outputs: Outputs | None,
+    assist: Callable[[], None] | None = None,
 ) -> str | None:
     """Runs the training steps; writes what is due after each call.
 
@@ -52,6 +54,7 @@ def run_steps(
         workers: That run the same loop.
         recovery: From losses that are not finite.
         outputs: Where it is written; None for a worker that writes nothing.
+        assist: What such a worker does when a score is due.
 
     Returns:
         The name of the signal that stopped the run before its end, or None.
@@ -88,6 +91,8 @@ def run_steps(
                     health.check_collapse(step, values)
                     values |= timer.measure(outputs.log.images_per_step)
                 outputs.write(step, values, due, save_first=stopped)
+            elif "score" in due:
+                assist()
             if stopped and step < num_steps:
                 # If not this worker, another was asked to stop.
                 stopped_by = stop.requested or "SIGTERM"

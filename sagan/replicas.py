@@ -1,11 +1,15 @@
-"""What the replicas of a training step do together.
+"""What the replicas of a strategy do together.
 
 A replica is one device's copy of the networks; `tf.distribute` runs the same
 function on each, with its part of the global batch. With one replica, and
-outside of `strategy.run`, these functions leave everything as it is.
+but for `spread` outside of `strategy.run`, these functions leave everything as
+it is.
 
 An all-reduce cannot be inside a `tf.function` within the replicas' function.
 """
+
+import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -14,6 +18,11 @@ def num_replicas() -> int:
     """Returns how many replicas run what is being run."""
     context = tf.distribute.get_replica_context()
     return context.num_replicas_in_sync if context else 1
+
+
+def is_mirrored(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the replicas are devices of this one process."""
+    return isinstance(strategy, tf.distribute.MirroredStrategy)
 
 
 def mean_over_replicas(tensors):
@@ -65,3 +74,58 @@ def own_rows(tensors, size: int):
         return tf.ensure_shape(part, [size, *tensor.shape[1:]])
 
     return tf.nest.map_structure(rows, tensors)
+
+
+def spread(function: Callable, strategy: tf.distribute.Strategy) -> Callable:
+    """Has each replica call a function with its part of the rows.
+
+    All workers must call what is returned with the same rows, and each gets
+    the results of all. With one replica it is `function`; with more it is
+    compiled, since uncompiled they would wait for one another.
+
+    Args:
+        function: From arrays `[n, ...]` to a structure of tensors `[n, ...]`
+            or None, each row a function of the same rows alone.
+        strategy: Whose replicas. Variables of `function` should have been
+            made in its scope, so that each replica has them at hand.
+
+    Returns:
+        The same function, of any number of rows.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return function
+
+    def own(tensor):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.reshape(tensor, [replicas, -1, *tensor.shape[1:]])[replica]
+
+    def join(results):
+        if results is None:
+            return None
+        parts = strategy.experimental_local_results(results)
+        if len(parts) == replicas:
+            return tf.concat(parts, 0)
+        return strategy.gather(results, axis=0)
+
+    @functools.partial(tf.function, autograph=False)
+    def call(*rows):
+        results = strategy.run(lambda: function(*map(own, rows)))
+        return tf.nest.map_structure(join, results)
+
+    def padded(*rows):
+        n = len(rows[0])
+        rows = [_pad(tf.convert_to_tensor(x), -n % replicas) for x in rows]
+        # Traced once for any number of rows: each replica is traced apart.
+        specs = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in rows]
+        results = call.get_concrete_function(*specs)(*rows)
+        return tf.nest.map_structure(
+            lambda x: None if x is None else x[:n], results
+        )
+
+    return padded
+
+
+def _pad(tensor, rows):
+    """Appends rows of zeros."""
+    return tf.pad(tensor, [[0, rows], *[[0, 0]] * (tensor.shape.rank - 1)])

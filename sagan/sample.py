@@ -31,20 +31,21 @@ def main(argv):
         from sagan.builders import build_generator
         from sagan.checkpoints import restore_generator
         from sagan.record import parse_recorded_config
+        from sagan.replicas import spread
+        from sagan.strategies import make_local_strategy
 
         sampling.prepare_png(FLAGS.out)
         parse_recorded_config(FLAGS.workdir, FLAGS.gin_bindings)
-        generator = build_generator()
+        strategy = make_local_strategy()
+        with strategy.scope():
+            generator = build_generator()
         step = restore_generator(
-            f"{FLAGS.workdir}/checkpoints",
-            generator,
-            step=FLAGS.step,
-            ema=FLAGS.ema,
+            f"{FLAGS.workdir}/checkpoints", generator, FLAGS.step, FLAGS.ema
         )
         inputs = sampling.fixed_inputs(
             generator, FLAGS.num_images, FLAGS.seed, FLAGS.columns
         )
-        images = sampling.generate(generator, *inputs)
+        images = sampling.generate(spread(generator, strategy), *inputs)
         sampling.save_png(FLAGS.out, sampling.make_grid(images, FLAGS.columns))
     logging.info(
         "Wrote %s: %d images of step %d, %s weights.",

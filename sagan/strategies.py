@@ -8,6 +8,7 @@ import json
 import os
 import signal
 
+import gin
 import tensorflow as tf
 
 from sagan.data import ImageDataset
@@ -56,6 +57,23 @@ def make_strategy(
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
+
+
+def make_local_strategy() -> tf.distribute.Strategy:
+    """Makes the strategy for one process to sample and score a run under.
+
+    The config of the run is parsed already. If it trained under "mirrored",
+    on as many devices, or the GPUs there are; else on all GPUs of the machine
+    if there are several.
+    """
+    bound = gin.get_bindings("train")
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if bound.get("strategy") != "mirrored":
+        return make_strategy("mirrored" if gpus > 1 else "none")
+    count = bound.get("num_replicas")
+    return make_strategy(
+        "mirrored", min(count, gpus) if count and gpus else count
+    )
 
 
 def _local_devices(num_replicas):

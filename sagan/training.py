@@ -1,5 +1,6 @@
 """Training: from a config to a run that goes on or starts."""
 
+import functools
 import pathlib
 
 import gin
@@ -9,7 +10,7 @@ from absl import logging
 from sagan.assembly import check_fit, make_gan
 from sagan.checkpoints import Checkpoints, checkpoint_steps
 from sagan.data import agreement, make_dataset
-from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining
+from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining, assist
 from sagan.evaluation.evaluation import make_evaluation
 from sagan.logs import RunLog
 from sagan.loop import run_steps, step_calls
@@ -187,7 +188,7 @@ def train(
         check_replicas(strategy, dataset.batch_size, accumulation)
         periods = Periods(log_every, sample_every, save_every, evaluate_every)
 
-        def run(start, checkpoints=None, outputs=None):
+        def run(start, checkpoints=None, outputs=None, **more):
             restores = max_restores if on_nan == "restore" else 0
             return run_steps(
                 gan,
@@ -200,18 +201,27 @@ def train(
                 workers,
                 Recovery(gan, workers, checkpoints, restores),
                 outputs,
+                **more,
             )
 
         if not workers.is_chief:
             workers.copy_from_chief(gan.variables())
             start = int(gan.step.numpy())
-            return run(start) if start < num_steps else None
+            if start >= num_steps:
+                return None
+            generator = gan.ema_generator
+            return run(
+                start,
+                assist=functools.partial(
+                    assist, generator, evaluate_samples, strategy
+                ),
+            )
 
         def make_scores():
             if not evaluate_every:
                 return None
             evaluation = make_evaluation(
-                workdir, data_dir, num_samples=evaluate_samples
+                workdir, data_dir, strategy, num_samples=evaluate_samples
             )
             return ScoresInTraining(
                 workdir, evaluation, gan.ema_generator, best_by

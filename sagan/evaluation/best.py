@@ -5,11 +5,14 @@ import os
 import pathlib
 import shutil
 
+import gin
+import tensorflow as tf
 from absl import logging
 
 from sagan.checkpoints import write_text
 from sagan.evaluation.evaluation import Evaluation
 from sagan.evaluation.records import write_record
+from sagan.evaluation.samples import BATCH_SIZE, sample_batches
 
 BEST_FOLDER = "best"
 _BEST_FILE = "best.json"
@@ -122,6 +125,24 @@ class ScoresInTraining:
             os.replace(folder, old)
         os.replace(partial, folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def assist(
+    generator, num_samples: int, strategy: tf.distribute.Strategy
+) -> None:
+    """Makes another worker's part of the images that the chief measures.
+
+    Args:
+        generator: The generator that holds the moving average.
+        num_samples: Generated images of the chief's `Evaluation`.
+        strategy: Of all workers.
+    """
+    seed = gin.get_bindings("make_evaluation").get("seed", 0)
+    images = sample_batches(
+        generator, num_samples, seed, BATCH_SIZE, "moving", strategy
+    )
+    for _ in images:
+        pass  # The chief has them.
 
 
 def _link(source, target):

@@ -1,5 +1,6 @@
 """The protocol of a config's scores: feature network, real images, numbers."""
 
+import contextlib
 import dataclasses
 import pathlib
 import time
@@ -19,19 +20,19 @@ from sagan.evaluation.reference import (
     is_apart,
     open_real,
 )
-from sagan.evaluation.samples import STATISTICS, sample_batches
+from sagan.evaluation.samples import BATCH_SIZE, STATISTICS, sample_batches
 from sagan.machine import peak_memory_bytes
 from sagan.metrics.classifier_files import default_folder
 from sagan.metrics.embedding import Embedded, embed_images
 from sagan.metrics.features import FeatureNetwork, open_features
 from sagan.metrics.inception import fetch_inception
 from sagan.metrics.scores import NEIGHBOURS, score
+from sagan.replicas import is_mirrored, spread
 from sagan.settings import check_choices, check_integers
 
 WEIGHTS = ("ema", "raw")
 CLASSIFIER, INCEPTION = "classifier", "inception"
 _INCEPTION_FOLDER = "~/.cache/sagan"
-_BATCH_SIZE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Evaluation:
         num_classes: Of the labels, 0 if they are not used.
         seed: Of the latents.
         kept: Of how many images features are kept, for other scores than FID.
+        strategy: On whose replicas images are generated.
     """
 
     network: FeatureNetwork
@@ -58,6 +60,7 @@ class Evaluation:
     num_classes: int
     seed: int
     kept: int
+    strategy: tf.distribute.Strategy
 
     def record(
         self, generator, step: int, weights: str, statistics: str = "moving"
@@ -75,7 +78,12 @@ class Evaluation:
         """
         started = time.monotonic()
         batches = sample_batches(
-            generator, self.num_samples, self.seed, _BATCH_SIZE, statistics
+            generator,
+            self.num_samples,
+            self.seed,
+            BATCH_SIZE,
+            statistics,
+            self.strategy,
         )
         fake = embed_images(self.network, batches, self.kept)
         scores, warnings = score(self.real, fake, self.num_classes)
@@ -89,15 +97,17 @@ class Evaluation:
             "protocol": self.protocol,
             "floor": self.floor,
             "warnings": warnings,
+            "replicas": self.strategy.num_replicas_in_sync,
             "seconds": round(time.monotonic() - started, 1),
             "peak_memory_bytes": peak_memory_bytes(),
         }
 
 
-@gin.configurable(denylist=["workdir", "data_dir"])
+@gin.configurable(denylist=["workdir", "data_dir", "strategy"])
 def make_evaluation(
     workdir,
     data_dir: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
     features: str = CLASSIFIER,
     num_samples: int = 50_000,
     num_real: int | None = None,
@@ -111,6 +121,8 @@ def make_evaluation(
     Args:
         workdir: The run's folder.
         data_dir: Where TFDS data sets are; None for the TFDS default.
+        strategy: On whose replicas images are generated and, if they are of
+            one machine, embedded; None for one.
         features: "classifier" for the one in runs/classifier_NAME, of the
             name of the data set; "inception" for the graph in ~/.cache/sagan,
             fetched there the first time; or a path, see `open_features`.
@@ -139,9 +151,16 @@ def make_evaluation(
     split = split or config_split()
     # First: that it is not there is known at once, data may take long.
     name = gin.get_bindings("make_dataset").get("name")
-    network = open_features(_find_features(features, name))
+    strategy = strategy or tf.distribute.get_strategy()
+    # Of several workers the chief alone embeds.
+    alone = is_mirrored(strategy)
+    with strategy.scope() if alone else contextlib.nullcontext():
+        network = open_features(_find_features(features, name))
     dataset = open_real(split, data_dir)
     _check_images(network, dataset)
+    if alone:
+        embed = spread(network.embed, strategy)
+        network = dataclasses.replace(network, embed=embed)
     num_real = min(num_real or dataset.size, dataset.size)
     cache = cache_folder(dataset, data_dir, workdir)
     images = (network, dataset, split, num_real, kept, cache)
@@ -182,6 +201,7 @@ def make_evaluation(
         num_classes=dataset.num_classes,
         seed=seed,
         kept=kept,
+        strategy=strategy,
     )
 
 

@@ -18,6 +18,7 @@ from sagan.evaluation.records import (
     tables,
     write_record,
 )
+from sagan.strategies import make_local_strategy
 
 ALL, LAST, BEST = "all", "last", "best"
 
@@ -47,10 +48,12 @@ def evaluate_run(
     tf.config.experimental.enable_tensor_float_32_execution(
         train_settings()["tensor_float_32"]
     )
-    generator = build_generator()
+    strategy = make_local_strategy()
+    with strategy.scope():
+        generator = build_generator()
     # Before the data are opened, which may take long.
     restore_generator(folder, generator, steps[0], ema=True)
-    evaluation = make_evaluation(workdir, data_dir)
+    evaluation = make_evaluation(workdir, data_dir, strategy)
     records = []
     for number in steps:
         for which in weights:

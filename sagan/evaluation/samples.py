@@ -1,6 +1,7 @@
 """Generated images to be scored, by what batch norm normalises with."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -8,27 +9,39 @@ import tensorflow as tf
 
 from sagan.latents import draw_latents
 from sagan.layers.norm import batch_norms
+from sagan.replicas import is_mirrored, spread
 
 # What normalises: the moving moments; those of each batch; or the moments of
 # some batches of these very weights, averaged ("standing").
 STATISTICS = ("moving", "batch", "standing")
 _STANDING_BATCHES = 16
+# Of images to be scored: the latents do not depend on it.
+BATCH_SIZE = 64
 
 
 def sample_batches(
-    generator, num_samples: int, seed: int, batch_size: int, statistics: str
+    generator,
+    num_samples: int,
+    seed: int,
+    batch_size: int,
+    statistics: str,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields generated images and their labels, which are drawn uniformly.
 
     Latents and labels are a function of `num_samples` and `seed`. The
-    generator's variables are afterwards as before.
+    generator's variables are afterwards as before. Where `strategy` has
+    several workers, all must draw the same batches.
 
     Args:
         generator: A `Generator`.
         num_samples: Images in all.
         seed: Of latents and labels.
-        batch_size: Images a batch; the last may be smaller.
+        batch_size: Images a batch, on the replicas of one machine times
+            their number; the last may be smaller.
         statistics: One of `STATISTICS`.
+        strategy: On whose replicas images are made; None for one. A batch
+            whose own moments normalise it is on one device.
 
     Yields:
         Images `[batch, size, size, channels]`, float32 in [-1, 1], and labels
@@ -40,13 +53,25 @@ def sample_batches(
     with _kept_state(generator) as restore:
         if statistics == "standing":
             _stand(generator, seed, batch_size, restore)
-        call = _compiled(generator, training=statistics == "batch")
+        if statistics == "batch":
+            call = _compiled(generator, training=True)
+        else:
+            strategy = strategy or tf.distribute.get_strategy()
+            call = _spread_generator(generator, strategy)
+            if is_mirrored(strategy):
+                batch_size *= strategy.num_replicas_in_sync
         for start in range(0, num_samples, batch_size):
             latents, labels = (x[start : start + batch_size] for x in inputs)
             images = call(latents, labels).numpy()
             if statistics == "batch":
                 restore()
             yield images, labels.numpy()
+
+
+# Kept, as to trace it for many replicas takes longer than some thousand images.
+@functools.lru_cache(maxsize=1)
+def _spread_generator(generator, strategy):
+    return spread(_compiled(generator, training=False), strategy)
 
 
 def _compiled(generator, training) -> Callable:
