@@ -36,7 +36,7 @@ def command(argv):
         raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
     start_logging()
     interrupt_on_sigterm()
-    with short_errors():
+    with end_at_once(), short_errors():
         yield
 
 
@@ -87,6 +87,31 @@ def start_tensorflow():
             "and will use the CPU. Its CUDA libraries come with "
             "pip install -e '.[cuda]'."
         )
+
+
+@contextlib.contextmanager
+def end_at_once():
+    """Ends a worker of several without TensorFlow's shutdown.
+
+    That waits for the other workers, which may take a minute, and complains
+    of those that have ended.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        if "TF_CONFIG" not in os.environ:
+            raise
+        code = error.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+    else:
+        if "TF_CONFIG" not in os.environ:
+            return
+        code = 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 @contextlib.contextmanager

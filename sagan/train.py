@@ -52,8 +52,8 @@ def main(argv):
             data_dir=FLAGS.data_dir,
             download=FLAGS.download,
         )
-    if stopped_by:
-        sys.exit(128 + signal.Signals[stopped_by])
+        if stopped_by:
+            sys.exit(128 + signal.Signals[stopped_by])
 
 
 if __name__ == "__main__":

@@ -29,7 +29,10 @@ class Workers:
 
     @contextlib.contextmanager
     def watched(self):
-        """Says in one line that a worker was lost, which TensorFlow does not.
+        """Keeps workers together until the end.
+
+        At the end all wait for the chief, which has more to write. Before it,
+        one line says that a worker was lost, which TensorFlow does not.
 
         Raises:
             RuntimeError: If another worker has ended or cannot be reached.
@@ -45,6 +48,9 @@ class Workers:
                 "says why. Run the same command on all of them to go on from "
                 "the newest checkpoint."
             ) from error
+        # The chief, when it has been heard, may be gone before all know.
+        with contextlib.suppress(tf.errors.OpError):
+            self.any_says(False)
 
     def describe(self) -> dict[str, str | int]:
         """Returns what a run's record says of them."""
