@@ -7,6 +7,7 @@ from sagan.builders import build_discriminator, build_generator
 from sagan.data import ImageDataset
 from sagan.gan import GAN
 from sagan.gradients import check_divides
+from sagan.layers.norm import batch_norms
 from sagan.optimizers import make_optimizers
 
 
@@ -18,11 +19,17 @@ def make_gan(
     joint_batch: bool,
     accumulation: int,
 ) -> GAN:
-    """Makes the `GAN` that the config describes; arguments as of `train`."""
-    if jit_compile is None:
-        jit_compile = bool(tf.config.list_physical_devices("GPU"))
+    """Makes the `GAN` that the config describes; arguments as of `train`.
+
+    Raises:
+        ValueError: If batch norm is synchronized over replicas, and updates
+            are to be compiled or cut into micro-batches.
+    """
     keras.utils.set_random_seed(seed)
     generator = build_generator()
+    _check_batch_norm(generator, jit_compile, accumulation)
+    if jit_compile is None:
+        jit_compile = bool(tf.config.list_physical_devices("GPU"))
     discriminator = build_discriminator()
     mixed_float16 = generator.dtype_policy.name == "mixed_float16"
     return GAN(
@@ -37,6 +44,19 @@ def make_gan(
         joint_batch=joint_batch,
         accumulation=accumulation,
     )
+
+
+def _check_batch_norm(generator, jit_compile, accumulation):
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas == 1 or not any(n.synchronized for n in batch_norms(generator)):
+        return
+    if jit_compile or accumulation > 1:
+        raise ValueError(
+            "build_generator.batch_norm is 'synchronized', for which the "
+            f"{replicas} replicas meet within an update: it can neither be "
+            "compiled nor cut. Leave train.jit_compile at None or False and "
+            "train.accumulation at 1, or take 'per_replica'."
+        )
 
 
 def check_fit(dataset: ImageDataset, gan: GAN) -> None:

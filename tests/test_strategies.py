@@ -4,7 +4,9 @@ import json
 
 import pytest
 import tensorflow as tf
+from tiny_gan import make_generator
 
+from sagan import assembly
 from sagan.data import make_dataset
 from sagan.strategies import (
     check_replicas,
@@ -96,3 +98,22 @@ def test_replicas_take_consecutive_rows_of_the_batch():
             start = 4 * worker + 2 * replica
             tf.debugging.assert_equal(images, whole[:, start : start + 2])
             assert labels.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"jit_compile": True}, {"accumulation": 2}]
+)
+def test_synchronized_batch_norm_meets_within_an_update(settings, monkeypatch):
+    monkeypatch.setattr(
+        tf.distribute, "get_strategy", lambda: TwoWorkers(worker=0)
+    )
+    monkeypatch.setattr(
+        assembly,
+        "build_generator",
+        lambda: make_generator(batch_norm="synchronized"),
+    )
+    settings = {"jit_compile": None, "accumulation": 1} | settings
+    with pytest.raises(ValueError, match="4 replicas meet within an update"):
+        assembly.make_gan(
+            seed=0, ema_decay=0.9, ema_start=0, joint_batch=True, **settings
+        )

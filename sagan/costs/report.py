@@ -23,9 +23,8 @@ ASSUMPTIONS = """
 Assumed: an operation computes or moves data, whichever is slower, and they run
 one after another; XLA fuses none; batches are not cut into micro-batches;
 images are there when needed. Left out: samples and checkpoints, and memory that
-kernels use inside. This code trains on one device. More are taken to share each
-batch and, after each update's gradients, to add them up in a ring, which
-overlaps with nothing."""
+kernels use inside. Devices share each batch and, after each update's gradients,
+add them up in a ring, which overlaps with nothing."""
 
 
 def report(options: Options) -> Iterator[str]:
