@@ -97,10 +97,10 @@ def run_steps(
                 # If not this worker, another was asked to stop.
                 stopped_by = stop.requested or "SIGTERM"
                 logging.info(
-                    "Stopped by %s after step %d, which is saved. The same "
-                    "command goes on.",
+                    "Stopped by %s after step %d%s. The same command goes on.",
                     stopped_by,
                     step,
+                    ", which is saved" if outputs else "",
                 )
                 return stopped_by
     logging.info("All %d steps are made.", num_steps)

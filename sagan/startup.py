@@ -23,11 +23,12 @@ _FOR_THE_USER = (
 
 
 @contextlib.contextmanager
-def command(argv):
+def command(argv, worker: bool = False):
     """What a command runs within: logs, short errors, flags as arguments only.
 
     Args:
         argv: What absl passes to `main`.
+        worker: Whether the process may be one of several workers.
 
     Raises:
         UsageError: If `argv` has more than the command's name.
@@ -36,7 +37,7 @@ def command(argv):
         raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
     start_logging()
     interrupt_on_sigterm()
-    with end_at_once(), short_errors():
+    with end_at_once() if worker else contextlib.nullcontext(), short_errors():
         yield
 
 
@@ -96,6 +97,7 @@ def end_at_once():
     That waits for the other workers, which may take a minute, and complains
     of those that have ended.
     """
+    code = 0
     try:
         yield
     except SystemExit as error:
@@ -105,10 +107,13 @@ def end_at_once():
         if isinstance(code, str):
             print(code, file=sys.stderr)
             code = 1
-    else:
+    except Exception:
         if "TF_CONFIG" not in os.environ:
-            return
-        code = 0
+            raise
+        traceback.print_exc()
+        code = 1
+    if "TF_CONFIG" not in os.environ:
+        return
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code or 0)

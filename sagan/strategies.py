@@ -10,6 +10,7 @@ import signal
 
 import gin
 import tensorflow as tf
+from absl import logging
 
 from sagan.data import ImageDataset
 from sagan.settings import check_choices, check_integers
@@ -17,6 +18,8 @@ from sagan.settings import check_choices, check_integers
 STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
 # A worker not heard of for so long is lost.
 _LOST_AFTER_MS = 10_000
+# So long may the first worker wait for the last.
+_JOIN_WITHIN_MS = 600_000
 
 
 def make_strategy(
@@ -49,11 +52,7 @@ def make_strategy(
     if name == "multi_worker":
         resolver = _find_workers()
         _watch_workers(resolver.cluster_spec())
-        handler = signal.getsignal(signal.SIGTERM)
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
-        # TensorFlow has put one in its place that does nothing here.
-        signal.signal(signal.SIGTERM, handler)
-        return strategy
+        return _join_workers(resolver)
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
@@ -143,6 +142,23 @@ def _check_tf_config(text):
         ) from error
 
 
+def _join_workers(resolver):
+    addresses = resolver.cluster_spec().as_dict().values()
+    logging.info("Waiting for all of %d workers.", sum(map(len, addresses)))
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except tf.errors.OpError as error:
+        raise RuntimeError(
+            f"Not all workers came within {_JOIN_WITHIN_MS // 60_000} minutes: "
+            "see the logs of the others, and whether this machine reaches the "
+            f"addresses {list(addresses)}. ({str(error).splitlines()[0]:.200})"
+        ) from error
+    # TensorFlow has put one in its place that does nothing here.
+    signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+    return strategy
+
+
 def _watch_workers(cluster):
     """Has TensorFlow notice within seconds that a worker is gone.
 
@@ -157,6 +173,7 @@ def _watch_workers(cluster):
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader=f"/job:{jobs[0]}/replica:0/task:0",
+        cluster_register_timeout_in_ms=_JOIN_WITHIN_MS,
         heartbeat_timeout_in_ms=_LOST_AFTER_MS,
         shutdown_barrier_timeout_in_ms=_LOST_AFTER_MS,
         coordinated_jobs=[
@@ -217,12 +234,14 @@ def distribute_steps(
         start = context.input_pipeline_id * replicas * size
         rows = range(start, start + replicas * size)
         steps = dataset.steps(d_steps, first, rows)
-        if replicas == 1:
-            return steps
-        # One element a replica, in the order of their rows.
-        return steps.map(
-            lambda *batch: tuple(_split_rows(x, replicas) for x in batch)
-        ).unbatch()
+        if replicas > 1:
+            # One element a replica, in the order of their rows.
+            steps = steps.map(
+                lambda *batch: tuple(_split_rows(x, replicas) for x in batch)
+            ).unbatch()
+        # Else workers ask each other before each element whether all have one.
+        endless = tf.data.experimental.INFINITE_CARDINALITY
+        return steps.apply(tf.data.experimental.assert_cardinality(endless))
 
     return iter(strategy.distribute_datasets_from_function(pipeline))
 

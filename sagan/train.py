@@ -40,7 +40,7 @@ flags.DEFINE_boolean(
 
 
 def main(argv):
-    with command(argv):
+    with command(argv, worker=True):
         start_tensorflow()
         from sagan.config import config_name, parse_config
         from sagan.training import train

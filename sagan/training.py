@@ -170,6 +170,11 @@ def train(
     workers = Workers(strategy)
     if workers.is_chief:
         check_writable(workdir)
+    if download and not workers.alone:
+        raise ValueError(
+            "--download is for one process, and these are several workers: "
+            "prepare the data set first, with train.strategy = 'none'."
+        )
     tf.config.experimental.enable_tensor_float_32_execution(tensor_float_32)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -186,6 +191,7 @@ def train(
         dataset = make_dataset(data_dir=data_dir, download=download)
         check_fit(dataset, gan)
         check_replicas(strategy, dataset.batch_size, accumulation)
+        workers.check_same(f"{gin.operative_config_str()} {dataset.size}")
         periods = Periods(log_every, sample_every, save_every, evaluate_every)
 
         def run(start, checkpoints=None, outputs=None, **more):

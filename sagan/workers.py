@@ -1,6 +1,7 @@
 """What the workers of a run tell each other."""
 
 import contextlib
+import hashlib
 
 import tensorflow as tf
 
@@ -39,6 +40,7 @@ class Workers:
         """
         try:
             yield
+            self.any_says(False)
         except tf.errors.OpError as error:
             if self.alone or not _is_loss(error):
                 raise
@@ -46,9 +48,9 @@ class Workers:
                 f"Worker {worker_index(self.strategy)} of {self.number} ends: "
                 "another worker has ended or cannot be reached; its own log "
                 "says why. Run the same command on all of them to go on from "
-                "the newest checkpoint."
+                f"the newest checkpoint. ({_reason(error)})"
             ) from error
-        # The chief, when it has been heard, may be gone before all know.
+        # All have ended well. Who hears so first may be gone before all do.
         with contextlib.suppress(tf.errors.OpError):
             self.any_says(False)
 
@@ -66,6 +68,24 @@ class Workers:
             return condition
         (total,) = self._sum([tf.constant(float(condition))])
         return bool(total > 0)
+
+    def check_same(self, text: str) -> None:
+        """Checks that all workers have the same text: config and data.
+
+        Raises:
+            ValueError: If this one's is not the chief's.
+        """
+        if self.alone:
+            return
+        digest = hashlib.sha256(text.encode()).digest()
+        own = int.from_bytes(digest[:4])
+        (chief,) = self._sum([tf.constant(own, tf.int64)], of_first=True)
+        if int(chief) != own:
+            raise ValueError(
+                f"Worker {worker_index(self.strategy)} was started with "
+                "another config than worker 0, or sees another number of "
+                "images: give all workers the same command and data."
+            )
 
     def copy_from_chief(self, variables: list) -> None:
         """Gives variables on all workers the chief's values."""
@@ -93,6 +113,12 @@ class Workers:
             self.strategy.experimental_local_results(result)[0]
             for result in self.strategy.run(reduce)
         ]
+
+
+def _reason(error):
+    lines = str(error).splitlines() or [""]
+    telling = [line for line in lines if "ollective" in line]
+    return f"{(telling or lines)[0]:.150}"
 
 
 def _is_loss(error):

@@ -76,7 +76,7 @@ def run(workers):
 
 
 def main(argv):
-    with command(argv):
+    with command(argv, worker=FLAGS.measured is not None):
         if FLAGS.measured:
             measure()
             return

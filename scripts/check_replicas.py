@@ -137,9 +137,11 @@ def compare(result, expected):
     scale = np.maximum(1.0, np.abs(their_losses[:, :1]))
     if tensors.keys() != their_tensors.keys():
         sys.exit("The checkpoints hold different names.")
-    weights = max(
-        np.max(np.abs(tensors[name] - theirs) / np.maximum(1, np.abs(theirs)))
-        for name, theirs in their_tensors.items()
+    weights = np.max(
+        [
+            np.max(np.abs(tensors[k] - theirs) / np.maximum(1, np.abs(theirs)))
+            for k, theirs in their_tensors.items()
+        ]
     )
     return np.max(np.abs(losses - their_losses) / scale), weights
 
@@ -162,7 +164,7 @@ def main(argv):
             result = read(workdir)
             expected = expected or result
             losses, weights = compare(result, expected)
-            worst = max(worst, losses, weights)
+            worst = np.max([worst, losses, weights])
             name = case.replace("-", ", ")
             lines.append(f"| {name} | {row} | {losses:.1e} | {weights:.1e} |")
             print(lines[-1], flush=True)
@@ -170,7 +172,7 @@ def main(argv):
     print(f"\n{table}\nLargest difference: {worst:.1e}.")
     if FLAGS.out:
         pathlib.Path(FLAGS.out).write_text(table)
-    if worst > FLAGS.tolerance:
+    if not worst <= FLAGS.tolerance:
         sys.exit(f"Error: that is above {FLAGS.tolerance:.0e}.")
 
 

@@ -49,9 +49,11 @@ def poison(monkeypatch, bad):
     steps = ImageDataset.steps
 
     def read(self, d_steps, first, rows):
-        data = steps(self, d_steps, first, rows)
-        for step, (images, labels) in enumerate(data, first + 1):
-            yield images * (math.nan if step == bad else 1.0), labels
+        def spoil(step, batch):
+            images, labels = batch
+            return images * tf.where(step == bad, math.nan, 1.0), labels
+
+        return steps(self, d_steps, first, rows).enumerate(first + 1).map(spoil)
 
     monkeypatch.setattr(ImageDataset, "steps", read)
 

@@ -13,6 +13,7 @@ from sagan.config import parse_config
 from sagan.health import Health
 from sagan.logs import read_metrics
 from sagan.loop import step_calls
+from sagan.outputs import Outputs
 from sagan.record import check_images, record_session
 from sagan.training import train
 from sagan.workdir import hold
@@ -212,13 +213,14 @@ def test_images_that_vanish_stop_the_run_until_they_are_back(
     )
     seen = []
 
-    def run_steps(gan, batches, calls, checkpoints, **_):
+    def run_steps(gan, batches, calls, *others):
         """The loop without the steps themselves, which take long to trace."""
+        (outputs,) = (x for x in others if isinstance(x, Outputs))
         for (step,) in calls:
             next(batches)
             seen.append(step)
             if step == 2:
-                checkpoints.save(step)
+                outputs.checkpoints.save(step)
                 images.rename(away)
 
     monkeypatch.setattr(training, "run_steps", run_steps)

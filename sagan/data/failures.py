@@ -24,6 +24,8 @@ def reading(source: str, fix: str):
     try:
         yield
     except tf.errors.OpError as error:
+        if "ollective" in str(error):
+            raise  # Of the workers that read, another is lost.
         raise OSError(
             f"{source} cannot be read: {_reason(str(error))}. {fix} A run "
             "then goes on from its last checkpoint by the same command."

@@ -40,7 +40,12 @@ def open_real(split: str, data_dir) -> ImageDataset:
         data_dir: Where TFDS data sets are; None for the TFDS default.
     """
     return make_dataset(
-        split=split, flip=False, cache=False, seed=REAL_SEED, data_dir=data_dir
+        split=split,
+        flip=False,
+        cache=False,
+        shards=1,
+        seed=REAL_SEED,
+        data_dir=data_dir,
     )
 
 
