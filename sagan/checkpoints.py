@@ -216,7 +216,8 @@ def _folder(directory, step):
 
 def _remove(folder):
     """Deletes a checkpoint; cut short, it leaves none that looks whole."""
-    partial = folder.with_name(f"{_PARTIAL}{folder.name}")
+    # Not the name that a checkpoint has while it is written.
+    partial = folder.with_name(f"{_PARTIAL}old_{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     os.replace(folder, partial)
     shutil.rmtree(partial)

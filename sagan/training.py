@@ -235,9 +235,9 @@ def train(
 
         workdir = pathlib.Path(workdir)
         with hold(workdir):
-            checkpoints = _restore(workdir, gan, dataset, keep_last, keep_every)
+            checkpoints = _open(workdir, gan, dataset, keep_last, keep_every)
+            start = checkpoints.restore_latest() or 0
             workers.copy_from_chief(gan.variables())
-            start = int(gan.step.numpy())
             scores = make_scores() if start < num_steps else None
             record_config(workdir)
             record_session(workdir, start, dataset.size, **workers.describe())
@@ -254,16 +254,14 @@ def train(
                 return run(start, checkpoints, outputs)
 
 
-def _restore(workdir, gan, dataset, keep_last, keep_every):
-    """Restores the newest checkpoint, if there is one that fits the config."""
+def _open(workdir, gan, dataset, keep_last, keep_every):
+    """Returns the run's checkpoints, if config and images fit them."""
     if checkpoint_steps(workdir / CHECKPOINT_FOLDER):
         check_config(workdir)
         check_images(workdir, dataset.size)
-    checkpoints = Checkpoints(
+    return Checkpoints(
         workdir / CHECKPOINT_FOLDER, gan.trackables(), keep_last, keep_every
     )
-    checkpoints.restore_latest()
-    return checkpoints
 
 
 def _make_grids(workdir, gan, dataset, num_samples):
