@@ -60,9 +60,9 @@ def check_equal(network, expected_network, scalars, expected_scalars):
         )
     assert scalars.keys() == expected_scalars.keys()
     for name, value in scalars.items():
-        assert float(value) == pytest.approx(
-            float(expected_scalars[name]), rel=1e-5, abs=1e-6
-        ), name
+        np.testing.assert_allclose(
+            value, expected_scalars[name], rtol=1e-5, atol=1e-6, err_msg=name
+        )
 
 
 def test_a_graph_makes_the_update_of_the_whole_batch():

@@ -154,7 +154,9 @@ def test_one_call_for_real_and_fake_is_the_two_calls(accumulation):
         gan.d_update(images[0], labels[0], *latents) for gan in (joint, apart)
     )
     for name, value in scalars.items():
-        assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
+        np.testing.assert_allclose(
+            value, expected[name], rtol=1e-4, err_msg=name
+        )
     for one, other in zip(
         itertools.chain(
             joint.discriminator.non_trainable_variables,

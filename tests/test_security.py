@@ -24,11 +24,20 @@ SOURCES = sorted(
 # Modules and functions that run what a file holds, start programs, listen on
 # a port or fetch from the network, and where each may stand.
 MODULES = {
-    "cloudpickle": (), "ctypes": (), "dill": (), "http": (), "joblib": (),
+    "cloudpickle": (), "dill": (), "http": (), "joblib": (),
+    "ctypes": ("sagan/worker_processes.py",),
     "importlib": ("sagan/config.py",), "marshal": (), "pickle": (),
-    "runpy": (), "shelve": (), "shutil.unpack_archive": (), "socket": (),
+    "runpy": (), "shelve": (), "shutil.unpack_archive": (),
+    "socket": ("sagan/worker_processes.py",),
     "socketserver": (), "torch": (), "urllib": (), "xmlrpc": (), "yaml": (),
-    "subprocess": ("experiments/processes.py", "sagan/record.py"),
+    "subprocess": (
+        "experiments/processes.py",
+        "sagan/record.py",
+        "sagan/worker_processes.py",
+        "scripts/check_memory.py",
+        "scripts/check_replicas.py",
+        "scripts/kill_runs.py",
+    ),
     "tarfile": ("sagan/metrics/inception.py",),
 }  # fmt: skip
 CALLS = {

@@ -28,7 +28,7 @@ def run_updates(precision, batch=8, **settings):
     scalars = {}
     for update, arguments in updates(gan, batch):
         scalars |= update(*arguments)
-    return gan, {name: float(value) for name, value in scalars.items()}
+    return gan, {name: np.mean(value) for name, value in scalars.items()}
 
 
 def peak(update, arguments):
