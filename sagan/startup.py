@@ -100,23 +100,21 @@ def end_at_once():
     code = 0
     try:
         yield
-    except SystemExit as error:
+    except (Exception, SystemExit) as error:
         if "TF_CONFIG" not in os.environ:
             raise
-        code = error.code
-        if isinstance(code, str):
-            print(code, file=sys.stderr)
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
             code = 1
-    except Exception:
-        if "TF_CONFIG" not in os.environ:
-            raise
-        traceback.print_exc()
-        code = 1
-    if "TF_CONFIG" not in os.environ:
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code or 0)
+        elif isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+            code = 1
+        else:
+            code = error.code or 0
+    if "TF_CONFIG" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,8 @@ from sagan.settings import (
     check_multiples,
     check_numbers,
 )
-from sagan.strategies import check_replicas, distribute_steps, make_strategy
+from sagan.shares import check_replicas, distribute_steps
+from sagan.strategies import make_strategy
 from sagan.workdir import check_writable, hold
 from sagan.workers import Workers
 

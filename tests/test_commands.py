@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
+from saved_tensors import tensors
 
 from sagan.checkpoints import checkpoint_steps
 
@@ -66,19 +66,6 @@ def start_and_wait(arguments, workdir, lines):
         time.sleep(0.02)
     process.kill()
     raise AssertionError(process.communicate()[1])
-
-
-def tensors(workdir):
-    step = checkpoint_steps(workdir / "checkpoints")[-1]
-    reader = tf.train.load_checkpoint(
-        str(workdir / f"checkpoints/step_{step:08d}/checkpoint")
-    )
-    types = reader.get_variable_to_dtype_map()
-    return {
-        name: reader.get_tensor(name)
-        for name, dtype in types.items()
-        if dtype != tf.string
-    }
 
 
 @pytest.mark.parametrize("module", ["train", "sample", "launch"])

@@ -6,8 +6,9 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from saved_tensors import tensors
 
-from sagan.checkpoints import Checkpoints, checkpoint_steps
+from sagan.checkpoints import Checkpoints
 from sagan.config import parse_config
 from sagan.data.batches import ImageDataset
 from sagan.health import NotFiniteError
@@ -31,17 +32,6 @@ TINY = (
 def run(workdir, *bindings):
     parse_config(["configs/synthetic.gin"], [*TINY, *bindings])
     train(workdir=str(workdir))
-
-
-def tensors(workdir):
-    step = checkpoint_steps(workdir / "checkpoints")[-1]
-    path = workdir / f"checkpoints/step_{step:08d}/checkpoint"
-    reader = tf.train.load_checkpoint(str(path))
-    return {
-        name: reader.get_tensor(name)
-        for name, dtype in reader.get_variable_to_dtype_map().items()
-        if dtype != tf.string
-    }
 
 
 def poison(monkeypatch, bad):

@@ -8,13 +8,8 @@ from tiny_gan import make_generator
 
 from sagan import assembly
 from sagan.data import make_dataset
-from sagan.strategies import (
-    check_replicas,
-    distribute_steps,
-    make_strategy,
-    num_workers,
-    worker_index,
-)
+from sagan.shares import check_replicas, distribute_steps
+from sagan.strategies import make_strategy, num_workers, worker_index
 from sagan.workers import Workers
 
 TASK = {"type": "worker", "index": 0}

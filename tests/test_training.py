@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from saved_tensors import tensors
 
 from sagan import training
 from sagan.checkpoints import checkpoint_steps
@@ -32,18 +33,6 @@ TINY = (
 def run(workdir, *bindings):
     parse_config(["configs/synthetic.gin"], [*TINY, *bindings])
     train(workdir=str(workdir))
-
-
-def tensors(workdir):
-    step = checkpoint_steps(workdir / "checkpoints")[-1]
-    reader = tf.train.load_checkpoint(
-        str(workdir / f"checkpoints/step_{step:08d}/checkpoint")
-    )
-    return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if reader.get_variable_to_dtype_map()[name] != tf.string
-    }
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 import psutil
-from test_commands import command, run, start_and_wait, tensors
+from saved_tensors import tensors
+from test_commands import command, run, start_and_wait
 
 from sagan.checkpoints import checkpoint_steps
 from sagan.record import SESSIONS_FILE
