@@ -5,19 +5,19 @@ renamed when complete, so a folder of that name is a whole checkpoint whatever
 moment the process was killed at.
 """
 
-import contextlib
 import os
 import pathlib
 import re
 import shutil
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from sagan.files import PARTIAL
 from sagan.misfit import describe_misfit, variable_shapes
 
 _FOLDER = re.compile(r"step_(\d+)$")
-_PARTIAL = ".partial_"
 _DAMAGED = "damaged_"
 # What reading a truncated, altered or incomplete file was seen to raise,
 _DAMAGE = (tf.errors.OpError, IndexError)
@@ -51,13 +51,13 @@ class Checkpoints:
         self.keep_every = keep_every
         self.contents = tf.train.Checkpoint(**contents)
         self.directory.mkdir(parents=True, exist_ok=True)
-        for leftover in self.directory.glob(f"{_PARTIAL}*"):
+        for leftover in self.directory.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover)
 
     def save(self, step: int) -> pathlib.Path:
         """Writes a checkpoint and deletes those no longer kept."""
         folder = _folder(self.directory, step)
-        partial = self.directory / f"{_PARTIAL}{folder.name}"
+        partial = self.directory / f"{PARTIAL}{folder.name}"
         try:
             self.contents.write(str(partial / "checkpoint"))
             _flush(partial)
@@ -185,29 +185,22 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
     return step
 
 
-def write_text(path, text: str) -> None:
-    """Writes a small text file, whole or not at all."""
-    with whole_file(path) as partial:
-        partial.write_text(text)
+def read_tensors(directory, step=None) -> dict[str, np.ndarray]:
+    """Returns the arrays of a checkpoint by their keys, without networks.
 
-
-@contextlib.contextmanager
-def whole_file(path):
-    """Yields a path to write to, whose file then becomes that of `path`.
-
-    So there is never half a file under the name `path`, whatever moment the
-    process is killed at. Both names end alike.
+    Args:
+        directory: Where the checkpoints are.
+        step: Which checkpoint; None for the newest.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may write the same file, each its own.
-    partial = path.with_name(f"{_PARTIAL}{os.getpid()}_{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    if step is None:
+        step = checkpoint_steps(directory)[-1]
+    folder = _folder(pathlib.Path(directory), step)
+    reader = tf.train.load_checkpoint(str(folder / "checkpoint"))
+    return {
+        key: reader.get_tensor(key)
+        for key, dtype in reader.get_variable_to_dtype_map().items()
+        if dtype != tf.string
+    }
 
 
 def _folder(directory, step):
@@ -217,7 +210,7 @@ def _folder(directory, step):
 def _remove(folder):
     """Deletes a checkpoint; cut short, it leaves none that looks whole."""
     # Not the name that a checkpoint has while it is written.
-    partial = folder.with_name(f"{_PARTIAL}old_{folder.name}")
+    partial = folder.with_name(f"{PARTIAL}old_{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     os.replace(folder, partial)
     shutil.rmtree(partial)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
-from sagan.checkpoints import write_text
+from sagan.files import write_text
 
 METRICS_FILE = "metrics.jsonl"
 

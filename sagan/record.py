@@ -12,13 +12,13 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from sagan.checkpoints import write_text
 from sagan.config import (
     CONFIG_FILE,
     OPERATIVE_CONFIG_FILE,
     parse_config,
 )
 from sagan.config_changes import check_resumable
+from sagan.files import write_text
 from sagan.machine import describe_machine
 
 SESSIONS_FILE = "sessions.jsonl"

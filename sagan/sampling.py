@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from sagan.checkpoints import whole_file
+from sagan.files import whole_file
 
 
 def fixed_inputs(generator, num_images, seed=0, columns=8):

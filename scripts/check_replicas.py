@@ -113,18 +113,16 @@ def train(workdir, case, sessions):
 
 def read(workdir):
     """Returns the losses of each step, and the networks' weights at the end."""
-    import tensorflow as tf
+    from sagan.checkpoints import read_tensors
 
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     losses = [
         [line["d_loss"], line["g_loss"]] for line in map(json.loads, lines)
     ]
-    path = workdir / f"checkpoints/step_{FLAGS.steps:08d}/checkpoint"
-    reader = tf.train.load_checkpoint(str(path))
     tensors = {
-        name: reader.get_tensor(name)
-        for name, dtype in reader.get_variable_to_dtype_map().items()
-        if dtype != tf.string and "optimizer" not in name.split("/")[0]
+        name: tensor
+        for name, tensor in read_tensors(workdir / "checkpoints").items()
+        if "optimizer" not in name.split("/")[0]
     }
     return np.array(losses), tensors
 

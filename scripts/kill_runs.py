@@ -209,9 +209,12 @@ def _resumption(log, kill):
 
 def _differences(whole, run):
     """Returns what differs between the undisturbed and the killed run."""
+    from sagan.checkpoints import read_tensors
     from sagan.logs import read_metrics
 
-    expected, found = _tensors(whole), _tensors(run)
+    expected, found = (
+        read_tensors(workdir / "checkpoints") for workdir in (whole, run)
+    )
     differing = [
         f"tensor {name}"
         for name in expected.keys() | found.keys()
@@ -238,21 +241,6 @@ def _differences(whole, run):
     if len(losses) != FLAGS.num_steps or len(expected) < 100:
         differing.append("the undisturbed run is incomplete")
     return differing
-
-
-def _tensors(workdir):
-    import tensorflow as tf
-
-    from sagan.checkpoints import checkpoint_steps
-
-    step = checkpoint_steps(workdir / "checkpoints")[-1]
-    path = workdir / f"checkpoints/step_{step:08d}/checkpoint"
-    reader = tf.train.load_checkpoint(str(path))
-    return {
-        name: reader.get_tensor(name)
-        for name, dtype in reader.get_variable_to_dtype_map().items()
-        if dtype != tf.string
-    }
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from sagan.checkpoints import (
     Checkpoints,
     checkpoint_steps,
     restore_generator,
-    write_text,
 )
+from sagan.files import write_text
 from sagan.layers.pointwise import CONTROLS, IMPLEMENTATIONS
 
 pytestmark = pytest.mark.usefixtures("run_eagerly")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.checkpoints import Checkpoints, write_text
+from sagan.checkpoints import Checkpoints
+from sagan.files import write_text
 from sagan.logs import RunLog, read_metrics
 from sagan.sampling import save_png
 from sagan.signals import interrupt_on_sigterm, stop_signals

@@ -6,10 +6,9 @@ import time
 
 import numpy as np
 import psutil
-from saved_tensors import tensors
 from test_commands import command, run, start_and_wait
 
-from sagan.checkpoints import checkpoint_steps
+from sagan.checkpoints import checkpoint_steps, read_tensors
 from sagan.record import SESSIONS_FILE
 
 SETTINGS = (
@@ -64,7 +63,10 @@ def test_two_workers_end_like_one_wherever_the_run_began(tmp_path):
     sessions = [json.loads(line) for line in lines]
     assert [s["workers"] for s in sessions] == [2, 1]
     assert [s["replicas"] for s in sessions] == [2, 1]
-    ours, theirs = tensors(moved), tensors(whole)
+    ours, theirs = (
+        read_tensors(moved / "checkpoints"),
+        read_tensors(whole / "checkpoints"),
+    )
     assert ours.keys() == theirs.keys()
     for name, expected in theirs.items():
         if name.split("/")[0] in ("generator", "discriminator", "step"):

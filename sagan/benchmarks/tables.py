@@ -6,7 +6,7 @@ import pathlib
 import statistics
 
 from sagan.benchmarks.timing import Timing
-from sagan.checkpoints import write_text
+from sagan.files import write_text
 
 KEYS = ("shape", "dtype", "mode", "pass", "implementation")
 

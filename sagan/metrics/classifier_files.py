@@ -11,7 +11,7 @@ import pathlib
 
 import tensorflow as tf
 
-from sagan.checkpoints import whole_file, write_text
+from sagan.files import whole_file, write_text
 from sagan.metrics.classifier_network import ClassifierNetwork
 from sagan.metrics.hashes import file_sha256
 

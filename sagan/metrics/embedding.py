@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sagan.checkpoints import whole_file
+from sagan.files import whole_file
 from sagan.metrics.features import FeatureNetwork
 from sagan.metrics.moments import Moments
 
