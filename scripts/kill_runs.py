@@ -1,6 +1,7 @@
 """Kills short runs at random moments and compares what becomes of them.
 
   python scripts/kill_runs.py --folder=runs/killed --kills=50
+  python scripts/kill_runs.py --folder=runs/killed2 --kills=10 --workers=2
 
 Trains a tiny network on the synthetic images once undisturbed. Then starts the
 same run again and again, each time killed (SIGKILL) at a moment drawn evenly
@@ -9,7 +10,8 @@ kills, while it writes a checkpoint; until it ends by itself. Moments are told
 by the lines of the log, so that a busy machine does not shift them. Every
 tensor of its last checkpoint, every loss and every grid must be those of the
 undisturbed run to the bit. If enough kills have not been made, another run
-follows. The exit status is 1 if anything differs.
+follows. Of several workers one, drawn at random, is killed, and the others must
+end by themselves. The exit status is 1 if anything differs.
 """
 
 import collections
@@ -22,7 +24,9 @@ import subprocess
 import sys
 import time
 
+import psutil
 from absl import app, flags
+from compare_runs import differences
 
 from sagan.startup import command, start_tensorflow
 
@@ -31,6 +35,7 @@ flags.DEFINE_string("folder", None, "Of the runs; new.", required=True)
 flags.DEFINE_integer("kills", 50, "How many at least.", lower_bound=1)
 flags.DEFINE_integer("num_steps", 80, "Of a run.", lower_bound=4)
 flags.DEFINE_float("aimed", 0.3, "Share aimed at writes of checkpoints.", 0, 1)
+flags.DEFINE_integer("workers", 1, "Processes of a run.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of the moments.")
 
 _SETTINGS = (
@@ -50,12 +55,19 @@ _WHERE = (
     "while drawing",
 )
 
+# In which the workers that are left end.
+_ENDING_SECONDS = 30
+
 
 @dataclasses.dataclass
 class Kill:
-    """What a killed session left: where it was, and the steps it had made."""
+    """What a killed session left: where it was, and the steps it had made.
+
+    `seconds` are those until its other workers had ended.
+    """
 
     where: str
+    seconds: float
     checkpoint: int
     logged: int
 
@@ -73,7 +85,7 @@ def main(argv):
         while len(kills) < FLAGS.kills:
             run = folder / f"run_{runs}"
             new, problems = _kill_until_it_ends(run, times, draw)
-            problems += _differences(whole, run)
+            problems += _problems(whole, run)
             kills += new
             wrong += [f"{run.name}: {problem}" for problem in problems]
             runs += 1
@@ -84,6 +96,7 @@ def main(argv):
 
 
 def _report(kills, wrong, runs):
+    slowest = max(kill.seconds for kill in kills)
     counts = collections.Counter(kill.where for kill in kills)
     again = sum(max(0, kill.logged - kill.checkpoint) for kill in kills)
     rows = {
@@ -95,6 +108,8 @@ def _report(kills, wrong, runs):
     }
     for name, value in rows.items():
         print(f"{name:28}{value:6}")
+    if FLAGS.workers > 1:
+        print(f"{'seconds until all had ended':28}{slowest:6.1f} at most")
     for line in wrong:
         print(f"WRONG: {line}")
     return not wrong
@@ -102,10 +117,13 @@ def _report(kills, wrong, runs):
 
 def _start(workdir, log):
     bindings = (*_SETTINGS, f"NUM_STEPS = {FLAGS.num_steps}")
+    module = ["sagan.train"]
+    if FLAGS.workers > 1:
+        module = ["sagan.launch", f"--workers={FLAGS.workers}", "--"]
     with log.open("w") as file:
         return subprocess.Popen(
             [
-                sys.executable, "-m", "sagan.train",
+                sys.executable, "-m", *module,
                 "--gin_config=configs/synthetic.gin", f"--workdir={workdir}",
                 *(f"--gin_bindings={binding}" for binding in bindings),
             ],
@@ -139,17 +157,20 @@ def _kill_until_it_ends(workdir, times, draw):
             else:
                 _wait(process, log, times, draw.uniform(0, times[-1]))
             ended = process.poll() is not None
+            seconds = 0.0 if ended else _kill(process, draw)
         finally:
-            process.kill()  # SIGKILL.
+            process.kill()
         status = process.wait()
         text = log.read_text()
         if kills and "at step " in text:
             problems += _resumption(text, kills[-1])
-        if ended:
+        if ended or not status:
             if status:
                 problems.append(f"exit status {status}: {text[-1000:]}")
             return kills, problems
-        kills.append(_inspect(workdir, text))
+        if seconds > _ENDING_SECONDS:
+            problems.append(f"had ended after {seconds:.0f} s: {text[-1000:]}")
+        kills.append(_inspect(workdir, text, seconds))
 
 
 def _wait(process, log, times, moment):
@@ -177,7 +198,18 @@ def _wait_for_write(process, workdir, draw):
     time.sleep(draw.uniform(0, 0.02))
 
 
-def _inspect(workdir, log):
+def _kill(process, draw):
+    """Kills a worker; returns the seconds until all had ended."""
+    # Of one worker, the command itself.
+    workers = psutil.Process(process.pid).children() * (FLAGS.workers > 1)
+    draw.choice(workers or [process]).kill()  # SIGKILL.
+    started = time.monotonic()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(2 * _ENDING_SECONDS)
+    return time.monotonic() - started
+
+
+def _inspect(workdir, log, seconds):
     """Returns the `Kill` whose traces are in the folder."""
     from sagan.checkpoints import checkpoint_steps
     from sagan.logs import read_metrics
@@ -195,7 +227,7 @@ def _inspect(workdir, log):
         where = "while drawing"
     else:
         where = "in steps"
-    return Kill(where, checkpoint, logged)
+    return Kill(where, seconds, checkpoint, logged)
 
 
 def _resumption(log, kill):
@@ -207,40 +239,18 @@ def _resumption(log, kill):
         yield f"a damaged checkpoint: {log[:1000]}"
 
 
-def _differences(whole, run):
-    """Returns what differs between the undisturbed and the killed run."""
+def _problems(whole, run):
+    """Returns what is wrong with a run that was killed, and has ended."""
     from sagan.checkpoints import read_tensors
     from sagan.logs import read_metrics
 
-    expected, found = (
-        read_tensors(workdir / "checkpoints") for workdir in (whole, run)
-    )
-    differing = [
-        f"tensor {name}"
-        for name in expected.keys() | found.keys()
-        if name not in expected
-        or name not in found
-        or expected[name].dtype != found[name].dtype
-        or expected[name].tobytes() != found[name].tobytes()
-    ]
-    names = ("step", "d_loss", "g_loss")
-    losses, others = (
-        [[line[name] for name in names] for line in read_metrics(workdir)]
-        for workdir in (whole, run)
-    )
-    if losses != others:
-        differing.append("losses")
-    grids = sorted(path.name for path in (whole / "samples").iterdir())
-    for name in grids:
-        path = run / "samples" / name
-        same = path.exists() and (
-            path.read_bytes() == (whole / "samples" / name).read_bytes()
-        )
-        differing += [] if same else [f"grid {name}"]
-    differing += [f"leftover {path}" for path in run.rglob(".partial_*")]
-    if len(losses) != FLAGS.num_steps or len(expected) < 100:
-        differing.append("the undisturbed run is incomplete")
-    return differing
+    found = differences(whole, run)
+    found += [f"leftover {path}" for path in run.rglob(".partial_*")]
+    steps = [line["step"] for line in read_metrics(whole)]
+    tensors = read_tensors(whole / "checkpoints")
+    if len(steps) != FLAGS.num_steps or len(tensors) < 100:
+        found.append("the undisturbed run is incomplete")
+    return found
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""Are two runs the same to the bit? Their weights, losses and grids compared.
+
+  python scripts/compare_runs.py runs/whole runs/resumed
+
+Compares every tensor of the newest checkpoints, the losses of every record and
+every grid of the first run; the second may have more, drawn where it was
+stopped. The exit status is 1 if anything differs.
+"""
+
+import pathlib
+import sys
+
+from absl import app
+
+from sagan.startup import start_tensorflow
+
+_LOSSES = ("step", "d_loss", "g_loss")
+
+
+def main(argv):
+    if len(argv) != 3:
+        raise app.UsageError("Expected two folders of runs.")
+    start_tensorflow()
+    from sagan.checkpoints import checkpoint_steps
+
+    one, other = map(pathlib.Path, argv[1:])
+    for run in (one, other):
+        if not checkpoint_steps(run / "checkpoints"):
+            sys.exit(f"Error: there is no checkpoint in {run}/checkpoints.")
+    found = differences(one, other)
+    for line in found:
+        print(f"differs: {line}")
+    if not found:
+        print("The same to the bit.")
+    sys.exit(1 if found else 0)
+
+
+def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
+    """Returns what differs between two runs, by name."""
+    from sagan.checkpoints import read_tensors
+    from sagan.logs import read_metrics
+
+    ours, theirs = (read_tensors(run / "checkpoints") for run in (one, other))
+    found = [
+        f"tensor {name}"
+        for name in sorted(ours.keys() | theirs.keys())
+        if name not in ours
+        or name not in theirs
+        or not _same(ours[name], theirs[name])
+    ]
+    losses, others = (
+        [[line[name] for name in _LOSSES] for line in read_metrics(run)]
+        for run in (one, other)
+    )
+    found += [] if losses == others else ["losses"]
+    for grid in sorted(one.glob("samples/*.png")):
+        path = other / "samples" / grid.name
+        if not path.exists() or path.read_bytes() != grid.read_bytes():
+            found.append(f"grid {grid.name}")
+    return found
+
+
+def _same(one, other):
+    # Of arrays the bytes, as NaN differs from itself.
+    return (one.dtype, one.shape, one.tobytes()) == (
+        other.dtype,
+        other.shape,
+        other.tobytes(),
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)
