@@ -15,7 +15,8 @@ import tensorflow as tf
 from absl import logging
 
 from sagan.files import PARTIAL
-from sagan.misfit import describe_misfit, variable_shapes
+from sagan.misfit import describe_misfit
+from sagan.saved_variables import read_variables, variable_shapes
 
 _FOLDER = re.compile(r"step_(\d+)$")
 _DAMAGED = "damaged_"
@@ -185,8 +186,8 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
     return step
 
 
-def read_tensors(directory, step=None) -> dict[str, np.ndarray]:
-    """Returns the arrays of a checkpoint by their keys, without networks.
+def read_checkpoint(directory, step=None) -> dict[str, np.ndarray]:
+    """Returns the variables of a checkpoint by their paths, without networks.
 
     Args:
         directory: Where the checkpoints are.
@@ -194,13 +195,9 @@ def read_tensors(directory, step=None) -> dict[str, np.ndarray]:
     """
     if step is None:
         step = checkpoint_steps(directory)[-1]
-    folder = _folder(pathlib.Path(directory), step)
-    reader = tf.train.load_checkpoint(str(folder / "checkpoint"))
-    return {
-        key: reader.get_tensor(key)
-        for key, dtype in reader.get_variable_to_dtype_map().items()
-        if dtype != tf.string
-    }
+    return read_variables(
+        str(_folder(pathlib.Path(directory), step) / "checkpoint")
+    )
 
 
 def _folder(directory, step):

@@ -4,9 +4,8 @@ import pathlib
 import tempfile
 
 import tensorflow as tf
-from tensorflow.core.protobuf.trackable_object_graph_pb2 import (
-    TrackableObjectGraph,
-)
+
+from sagan.saved_variables import variable_shapes
 
 _SHOWN = 3
 
@@ -59,48 +58,6 @@ def describe_misfit(path: str, contents: tf.train.Checkpoint) -> str:
         )
         if lines
     )
-
-
-def variable_shapes(path: str) -> dict[str, list[int]]:
-    """Returns the shapes of a checkpoint's variables by their path.
-
-    The keys of its tensors will not do: they are the shortest paths, through
-    the list of an optimiser for most weights of a network.
-
-    Args:
-        path: Of the checkpoint, as `tf.train.Checkpoint.read` takes it.
-    """
-    reader = tf.train.load_checkpoint(path)
-    shapes = reader.get_variable_to_shape_map()
-    nodes = TrackableObjectGraph.FromString(
-        reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
-    ).nodes
-    found = {}
-    visited = {0}
-    children = sorted(
-        nodes[0].children, key=lambda child: "optimizer" in child.local_name
-    )
-    for part in children:
-        level = [(part.local_name, part.node_id)]
-        while level:
-            below = []
-            for name, number in level:
-                if number in visited:
-                    continue
-                visited.add(number)
-                for value in nodes[number].attributes:
-                    if value.checkpoint_key in shapes:
-                        found[name] = shapes[value.checkpoint_key]
-                # Keras has private lists of what has a name of its own.
-                below += [
-                    (f"{name}/{child.local_name}", child.node_id)
-                    for child in sorted(
-                        nodes[number].children,
-                        key=lambda child: child.local_name.startswith("_"),
-                    )
-                ]
-            level = below
-    return found
 
 
 def _sentence(title, lines):

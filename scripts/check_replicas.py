@@ -69,6 +69,7 @@ def _mirrored(count):
     )
 
 
+_NETWORKS = ("generator", "discriminator", "ema_generator")
 _PLAIN = str.maketrans(" ,:", "___")
 
 # Of each row: the share of the steps that it has made after each session, and
@@ -113,32 +114,33 @@ def train(workdir, case, sessions):
 
 def read(workdir):
     """Returns the losses of each step, and the networks' weights at the end."""
-    from sagan.checkpoints import read_tensors
+    from sagan.checkpoints import read_checkpoint
 
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     losses = [
         [line["d_loss"], line["g_loss"]] for line in map(json.loads, lines)
     ]
-    tensors = {
-        name: tensor
-        for name, tensor in read_tensors(workdir / "checkpoints").items()
-        if "optimizer" not in name.split("/")[0]
+    variables = read_checkpoint(workdir / "checkpoints")
+    weights = {
+        name: value
+        for name, value in variables.items()
+        if name.split("/")[0] in _NETWORKS
     }
-    return np.array(losses), tensors
+    return np.array(losses), weights
 
 
 def compare(result, expected):
-    """Returns the largest difference of losses, and of tensors."""
-    (losses, tensors), (their_losses, their_tensors) = result, expected
+    """Returns the largest difference of losses, and of weights."""
+    (losses, ours), (their_losses, theirs) = result, expected
     # Both are means of logits, whose size the discriminator's loss has; the
     # generator's cancel.
     scale = np.maximum(1.0, np.abs(their_losses[:, :1]))
-    if tensors.keys() != their_tensors.keys():
+    if ours.keys() != theirs.keys():
         sys.exit("The checkpoints hold different names.")
     weights = np.max(
         [
-            np.max(np.abs(tensors[k] - theirs) / np.maximum(1, np.abs(theirs)))
-            for k, theirs in their_tensors.items()
+            np.max(np.abs(ours[name] - value) / np.maximum(1, np.abs(value)))
+            for name, value in theirs.items()
         ]
     )
     return np.max(np.abs(losses - their_losses) / scale), weights

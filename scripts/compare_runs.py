@@ -2,9 +2,9 @@
 
   python scripts/compare_runs.py runs/whole runs/resumed
 
-Compares every tensor of the newest checkpoints, the losses of every record and
-every grid of the first run; the second may have more, drawn where it was
-stopped. The exit status is 1 if anything differs.
+Compares every variable of the newest checkpoints, and the losses and grids of
+the first run; the second may have more, of where it was stopped. The exit status
+is 1 if anything differs.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ from absl import app
 
 from sagan.startup import start_tensorflow
 
-_LOSSES = ("step", "d_loss", "g_loss")
+_LOSSES = ("d_loss", "g_loss")
 
 
 def main(argv):
@@ -37,22 +37,28 @@ def main(argv):
 
 def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
     """Returns what differs between two runs, by name."""
-    from sagan.checkpoints import read_tensors
+    from sagan.checkpoints import read_checkpoint
     from sagan.logs import read_metrics
 
-    ours, theirs = (read_tensors(run / "checkpoints") for run in (one, other))
+    ours, theirs = (
+        read_checkpoint(run / "checkpoints") for run in (one, other)
+    )
     found = [
-        f"tensor {name}"
+        f"variable {name}"
         for name in sorted(ours.keys() | theirs.keys())
         if name not in ours
         or name not in theirs
         or not _same(ours[name], theirs[name])
     ]
     losses, others = (
-        [[line[name] for name in _LOSSES] for line in read_metrics(run)]
-        for run in (one, other)
+        {line["step"]: [line[name] for name in _LOSSES] for line in lines}
+        for lines in (read_metrics(one), read_metrics(other))
     )
-    found += [] if losses == others else ["losses"]
+    found += [
+        f"losses of step {step}"
+        for step, values in losses.items()
+        if others.get(step) != values
+    ]
     for grid in sorted(one.glob("samples/*.png")):
         path = other / "samples" / grid.name
         if not path.exists() or path.read_bytes() != grid.read_bytes():

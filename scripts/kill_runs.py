@@ -241,13 +241,13 @@ def _resumption(log, kill):
 
 def _problems(whole, run):
     """Returns what is wrong with a run that was killed, and has ended."""
-    from sagan.checkpoints import read_tensors
+    from sagan.checkpoints import read_checkpoint
     from sagan.logs import read_metrics
 
     found = differences(whole, run)
     found += [f"leftover {path}" for path in run.rglob(".partial_*")]
     steps = [line["step"] for line in read_metrics(whole)]
-    tensors = read_tensors(whole / "checkpoints")
+    tensors = read_checkpoint(whole / "checkpoints")
     if len(steps) != FLAGS.num_steps or len(tensors) < 100:
         found.append("the undisturbed run is incomplete")
     return found

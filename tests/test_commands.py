@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan.checkpoints import checkpoint_steps, read_tensors
+from sagan.checkpoints import checkpoint_steps, read_checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = (
@@ -92,8 +92,8 @@ def test_killed_run_goes_on_and_ends_like_the_undisturbed_one(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "Going on at step" in result.stderr
     np.testing.assert_equal(
-        read_tensors(killed / "checkpoints"),
-        read_tensors(whole / "checkpoints"),
+        read_checkpoint(killed / "checkpoints"),
+        read_checkpoint(whole / "checkpoints"),
     )
 
     # A grid needs nothing but the run's folder, wherever it is.

@@ -36,12 +36,12 @@ def differences(monkeypatch):
     [
         (
             {"values": {"a": np.float32(1), "b": np.float32(-0.0)}},
-            "tensor b/.ATTR",
+            "variable b",
         ),
-        ({"values": {"a": np.float32([1]), "b": 0.0}}, "tensor a/.ATTR"),
-        ({"values": {"a": np.float32(1)}}, "tensor b/.ATTR"),
-        ({"losses": [1.0, 2.5]}, "losses"),
-        ({"losses": [1.0]}, "losses"),
+        ({"values": {"a": np.float32([1]), "b": 0.0}}, "variable a"),
+        ({"values": {"a": np.float32(1)}}, "variable b"),
+        ({"losses": [1.0, 2.5]}, "losses of step 2"),
+        ({"losses": [1.0]}, "losses of step 2"),
         ({"grid": b"other"}, "grid step_2.png"),
     ],
 )
@@ -60,7 +60,10 @@ def test_every_difference_is_named(tmp_path, differences, change, named):
 def test_the_same_are_the_same(tmp_path):
     write(tmp_path / "one", {"a": np.float32("nan")}, [None], b"grid")
     shutil.copytree(tmp_path / "one", tmp_path / "other")
-    (tmp_path / "other/samples/step_1.png").write_bytes(b"where it stopped")
+    # Where it stopped.
+    (tmp_path / "other/samples/step_3.png").write_bytes(b"")
+    with (tmp_path / "other/metrics.jsonl").open("a") as file:
+        file.write('\n{"step": 3, "d_loss": 1.0, "g_loss": 1.0}')
     script = [sys.executable, "scripts/compare_runs.py", str(tmp_path / "one")]
     result = run([*script, str(tmp_path / "other")])
     assert (result.returncode, result.stdout) == (0, "The same to the bit.\n")

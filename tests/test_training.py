@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from sagan import training
-from sagan.checkpoints import checkpoint_steps, read_tensors
+from sagan.checkpoints import checkpoint_steps, read_checkpoint
 from sagan.config import parse_config
 from sagan.health import Health
 from sagan.logs import read_metrics
@@ -54,8 +54,8 @@ def test_resumed_run_equals_the_undisturbed_one_to_the_bit(tmp_path, settings):
     run(whole, "NUM_STEPS = 4", *settings)
     run(parts, "NUM_STEPS = 2", *settings)
     run(parts, "NUM_STEPS = 4", *settings)
-    expected = read_tensors(whole / "checkpoints")
-    np.testing.assert_equal(read_tensors(parts / "checkpoints"), expected)
+    expected = read_checkpoint(whole / "checkpoints")
+    np.testing.assert_equal(read_checkpoint(parts / "checkpoints"), expected)
     assert len(expected) > 100
     for one, other in zip(
         read_metrics(whole), read_metrics(parts), strict=True
@@ -76,7 +76,8 @@ def test_steps_in_one_call_are_the_same_steps_to_the_bit(tmp_path):
     run(several, "NUM_STEPS = 5", "train.steps_per_call = 2",
         "train.log_every = 2")  # fmt: skip
     np.testing.assert_equal(
-        read_tensors(several / "checkpoints"), read_tensors(one / "checkpoints")
+        read_checkpoint(several / "checkpoints"),
+        read_checkpoint(one / "checkpoints"),
     )
     logged = {line["step"]: line for line in read_metrics(several)}
     assert sorted(logged) == [1, 2, 3, 4, 5]
@@ -165,7 +166,7 @@ def test_metrics_behind_the_checkpoint_are_made_again(tmp_path):
 
 def test_refuses_to_go_on_with_other_hyperparameters(tmp_path):
     run(tmp_path, "NUM_STEPS = 2")
-    before = read_tensors(tmp_path / "checkpoints")
+    before = read_checkpoint(tmp_path / "checkpoints")
     with pytest.raises(ValueError, match=r"batch_size: 4 -> 8"):
         run(tmp_path, "NUM_STEPS = 4", "BATCH_SIZE = 8")
     with pytest.raises(ValueError, match=r"g_learning_rate: .* -> 0.1"):
@@ -176,7 +177,7 @@ def test_refuses_to_go_on_with_other_hyperparameters(tmp_path):
     (tmp_path / "operative_config.gin").write_text("")
     with pytest.raises(ValueError, match=r"batch_size: 4 -> 8"):
         run(tmp_path, "NUM_STEPS = 4", "BATCH_SIZE = 8")
-    np.testing.assert_equal(read_tensors(tmp_path / "checkpoints"), before)
+    np.testing.assert_equal(read_checkpoint(tmp_path / "checkpoints"), before)
     run(
         tmp_path,
         "NUM_STEPS = 3",
@@ -216,12 +217,12 @@ def test_images_that_vanish_stop_the_run_until_they_are_back(
     monkeypatch.setattr(training, "run_steps", run_steps)
     with pytest.raises(OSError, match=r"images/\d.png: FileNotFoundError"):
         run(workdir, "NUM_STEPS = 500", *settings)
-    before = read_tensors(workdir / "checkpoints")
+    before = read_checkpoint(workdir / "checkpoints")
     away.rename(images)
     seen.clear()
     run(workdir, "NUM_STEPS = 4", *settings)
     assert seen == [3, 4]
-    np.testing.assert_equal(read_tensors(workdir / "checkpoints"), before)
+    np.testing.assert_equal(read_checkpoint(workdir / "checkpoints"), before)
     (images / "7.png").unlink()
     with pytest.raises(ValueError, match=f"7 images, and had 8 .*{workdir}"):
         run(workdir, "NUM_STEPS = 4", *settings)
@@ -276,7 +277,7 @@ def test_values_that_are_not_finite_stop_the_run(tmp_path):
     # What it calls good has finite weights.
     newest = checkpoint_steps(tmp_path / "checkpoints")[-1]
     assert f"step_{newest:08d}" in message
-    for name, tensor in read_tensors(tmp_path / "checkpoints").items():
+    for name, tensor in read_checkpoint(tmp_path / "checkpoints").items():
         assert np.all(np.isfinite(tensor)), name
 
 
