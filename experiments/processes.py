@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from experiments.experiment import Run
-from sagan.checkpoints import checkpoint_steps
+from sagan.checkpoints import CHECKPOINT_FOLDER, checkpoint_steps
 from sagan.logs import read_metrics
 from sagan.signals import stop_signals
 
@@ -73,7 +73,7 @@ def run_all(runs: Sequence[Run], jobs: int = 1) -> tuple[list[Run], str | None]:
 
 def is_finished(run: Run) -> bool:
     """Whether a run has a checkpoint of its last step."""
-    steps = checkpoint_steps(run.folder / "checkpoints")
+    steps = checkpoint_steps(run.folder / CHECKPOINT_FOLDER)
     return bool(steps) and steps[-1] >= run.num_steps
 
 

@@ -70,7 +70,7 @@ def write_report(experiment, baseline, results, out):
     """
     from experiments import findings, overview, plots
     from experiments.results import measure, order_arms, write_csv
-    from sagan.checkpoints import write_text
+    from sagan.files import write_text
 
     arms = {
         arm: [result for result in results if result.arm == arm]

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import math
 import pathlib
 import re
@@ -13,6 +12,7 @@ import numpy as np
 from experiments.experiment import Experiment
 from sagan.config import OPERATIVE_CONFIG_FILE
 from sagan.config_changes import flatten
+from sagan.files import read_json
 from sagan.logs import read_metrics
 from sagan.record import SESSIONS_FILE
 
@@ -81,7 +81,7 @@ def read_sweep(workdir) -> list[Result]:
                 int(match[1]),
                 folder,
                 read_metrics(folder),
-                [json.loads(line) for line in _lines(sessions)],
+                read_json(sessions),
                 flatten("\n".join(_lines(config))),
             )
         )

@@ -6,7 +6,6 @@ import tensorflow as tf
 from sagan.builders import build_discriminator, build_generator
 from sagan.data import ImageDataset
 from sagan.gan import GAN
-from sagan.gradients import check_divides
 from sagan.layers.norm import batch_norms
 from sagan.optimizers import make_optimizers
 
@@ -63,10 +62,8 @@ def check_fit(dataset: ImageDataset, gan: GAN) -> None:
     """Checks that data, generator and discriminator agree.
 
     Raises:
-        ValueError: If they differ in size, channels, classes or precision, or
-            the batch cannot be cut into the micro-batches of an update.
+        ValueError: If they differ in size, channels, classes or precision.
     """
-    check_divides(gan.accumulation, dataset.batch_size)
     data = (dataset.image_size, dataset.channels, dataset.num_classes)
     for network, shape in (
         (gan.generator, gan.generator.image_shape),

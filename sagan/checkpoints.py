@@ -18,6 +18,8 @@ from sagan.files import PARTIAL
 from sagan.misfit import describe_misfit
 from sagan.saved_variables import read_variables, variable_shapes
 
+# In a run's folder.
+CHECKPOINT_FOLDER = "checkpoints"
 _FOLDER = re.compile(r"step_(\d+)$")
 _DAMAGED = "damaged_"
 # What reading a truncated, altered or incomplete file was seen to raise,

@@ -41,7 +41,7 @@ def main(argv):
             if FLAGS[name].value is not None:
                 value = repr(FLAGS[name].value)
                 bindings.append(f"make_evaluation.{name} = {value}")
-        parse_recorded_config(FLAGS.workdir, bindings)
+        parse_recorded_config(FLAGS.workdir, bindings, FLAGS.data_dir)
         if FLAGS.table:
             lines = recorded_tables(FLAGS.workdir)
         else:

@@ -1,6 +1,7 @@
 """Files that are whole or not there, whenever the process is killed."""
 
 import contextlib
+import json
 import os
 import pathlib
 
@@ -31,3 +32,22 @@ def whole_file(path):
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def append_json(path: pathlib.Path, values: dict[str, object]) -> None:
+    """Adds a line of JSON to a file.
+
+    If a process was killed while it wrote the line before, only that is lost.
+    """
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
+    with path.open("a") as file:
+        file.write("\n" * torn + json.dumps(values) + "\n")
+
+
+def read_json(path: pathlib.Path) -> list[dict[str, object]]:
+    """Returns the lines of a file of JSON objects; torn ones are skipped."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            lines.append(json.loads(text))
+    return [line for line in lines if isinstance(line, dict)]

@@ -114,9 +114,10 @@ class RunLog:
             tf.summary.image(name, pixels[None])
 
     def _time_left(self, step):
-        started, first = self.first
-        if step == first:
+        # No step of this session before it was finite, or there was none.
+        if not self.first or step == self.first[1]:
             return "?"
+        started, first = self.first
         seconds = (time.perf_counter() - started) / (step - first)
         return tqdm.format_interval(seconds * (self.num_steps - step))
 

@@ -1,8 +1,6 @@
 """What a run's folder says of how the run came about."""
 
-import contextlib
 import datetime
-import json
 import pathlib
 import subprocess
 import sys
@@ -18,7 +16,7 @@ from sagan.config import (
     parse_config,
 )
 from sagan.config_changes import check_resumable
-from sagan.files import write_text
+from sagan.files import append_json, read_json, write_text
 from sagan.machine import describe_machine
 
 SESSIONS_FILE = "sessions.jsonl"
@@ -104,36 +102,34 @@ def record_session(workdir, step: int, num_images: int, **more) -> None:
         "devices": [device.name for device in tf.config.list_logical_devices()],
         **more,
     }
-    with (pathlib.Path(workdir) / SESSIONS_FILE).open("a") as file:
-        file.write(json.dumps(session) + "\n")
+    append_json(pathlib.Path(workdir) / SESSIONS_FILE, session)
 
 
 def _images_before(path):
     """Returns the number of images of the last session that has it, or None."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    for line in reversed(lines):
-        # A process may have been killed while it wrote, or be an older one.
-        with contextlib.suppress(json.JSONDecodeError, KeyError):
-            return json.loads(line)["images"]
-    return None
+    # Sessions of older versions do not say.
+    known = [line["images"] for line in read_json(path) if "images" in line]
+    return known[-1] if known else None
 
 
-def parse_recorded_config(workdir, bindings=()) -> None:
+def parse_recorded_config(workdir, bindings=(), data_dir=None) -> None:
     """Parses the config that a run's folder holds.
 
     Args:
         workdir: The run's folder.
         bindings: Override it, as in `sagan.config.parse_config`.
+        data_dir: Where TFDS data sets are, and no config is taken from.
 
     Raises:
-        ValueError: If the folder holds none, or a binding is wrong.
+        ValueError: If the folder holds none or lies among the data, or a
+            binding is wrong.
     """
     path = pathlib.Path(workdir) / CONFIG_FILE
     if not path.is_file():
         raise ValueError(
             f"{workdir} is not the folder of a run: it has no {CONFIG_FILE}."
         )
-    parse_config([str(path)], bindings)
+    parse_config([str(path)], bindings, data_dir)
 
 
 def source_commit() -> str | None:

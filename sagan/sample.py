@@ -7,6 +7,8 @@
 Needs nothing but the run's folder: no data set and no config file.
 """
 
+import os
+
 from absl import app, flags, logging
 
 from sagan.startup import command, start_tensorflow
@@ -29,7 +31,7 @@ def main(argv):
         start_tensorflow()
         from sagan import sampling
         from sagan.builders import build_generator
-        from sagan.checkpoints import restore_generator
+        from sagan.checkpoints import CHECKPOINT_FOLDER, restore_generator
         from sagan.record import parse_recorded_config
         from sagan.replicas import spread
         from sagan.strategies import make_local_strategy
@@ -40,7 +42,10 @@ def main(argv):
         with strategy.scope():
             generator = build_generator()
         step = restore_generator(
-            f"{FLAGS.workdir}/checkpoints", generator, FLAGS.step, FLAGS.ema
+            os.path.join(FLAGS.workdir, CHECKPOINT_FOLDER),
+            generator,
+            FLAGS.step,
+            FLAGS.ema,
         )
         inputs = sampling.fixed_inputs(
             generator, FLAGS.num_images, FLAGS.seed, FLAGS.columns

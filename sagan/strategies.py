@@ -132,6 +132,8 @@ def _check_tf_config(text):
     try:
         config = json.loads(text)
         task = config["task"]
+        if task["type"] not in ("chief", "worker"):
+            raise ValueError(f"a task of type {task['type']!r}")
         config["cluster"][task["type"]][int(task["index"])]
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(
@@ -144,7 +146,10 @@ def _check_tf_config(text):
 def _join_workers(resolver):
     addresses = resolver.cluster_spec().as_dict().values()
     logging.info("Waiting for all of %d workers.", sum(map(len, addresses)))
+    # TensorFlow puts a handler that does nothing here in the place of ours, so
+    # SIGTERM waits until that is back; no thread made meanwhile may take it.
     handler = signal.getsignal(signal.SIGTERM)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
@@ -153,8 +158,9 @@ def _join_workers(resolver):
             "see the logs of the others, and whether this machine reaches the "
             f"addresses {list(addresses)}. ({str(error).splitlines()[0]:.200})"
         ) from error
-    # TensorFlow has put one in its place that does nothing here.
-    signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return strategy
 
 

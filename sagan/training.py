@@ -8,7 +8,11 @@ import tensorflow as tf
 from absl import logging
 
 from sagan.assembly import check_fit, make_gan
-from sagan.checkpoints import Checkpoints, checkpoint_steps
+from sagan.checkpoints import (
+    CHECKPOINT_FOLDER,
+    Checkpoints,
+    checkpoint_steps,
+)
 from sagan.data import agreement, make_dataset
 from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining, assist
 from sagan.evaluation.evaluation import make_evaluation
@@ -35,7 +39,6 @@ from sagan.strategies import make_strategy
 from sagan.workdir import check_writable, hold
 from sagan.workers import Workers
 
-CHECKPOINT_FOLDER = "checkpoints"
 SAMPLE_FOLDER = "samples"
 
 
@@ -167,8 +170,10 @@ def train(
         deterministic=deterministic,
         tensor_float_32=tensor_float_32,
     )
+    devices = {"strategy": strategy}
     strategy = make_strategy(strategy, num_replicas)
     workers = Workers(strategy)
+    devices |= workers.describe()
     if workers.is_chief:
         check_writable(workdir)
     if download and not workers.alone:
@@ -241,7 +246,7 @@ def train(
             workers.copy_from_chief(gan.variables())
             scores = make_scores() if start < num_steps else None
             record_config(workdir)
-            record_session(workdir, start, dataset.size, **workers.describe())
+            record_session(workdir, start, dataset.size, **devices)
             if start >= num_steps:
                 logging.info("%s has all %d steps already.", workdir, num_steps)
                 return None

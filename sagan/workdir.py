@@ -31,7 +31,8 @@ def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
         ValueError: If it cannot.
     """
     existing = pathlib.Path(workdir).absolute()
-    while not existing.exists() and existing != existing.parent:
+    # That of pathlib raises where a folder may not be entered.
+    while not os.path.exists(existing) and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         problem = "is no folder" if existing.is_file() else "cannot be written"
@@ -74,16 +75,26 @@ def hold(workdir: str | os.PathLike):
     a killed process are removed.
 
     Raises:
-        ValueError: If another process holds the folder.
+        ValueError: If another process or user holds the folder.
         OSError: As `explain_write_errors`.
     """
     workdir = pathlib.Path(workdir)
     with explain_write_errors(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-        with (workdir / _LOCK_FILE).open("w") as file:
+        with _open_lock(workdir) as file:
             _lock(file, workdir)
             _remove_partial_files(workdir)
             yield
+
+
+def _open_lock(workdir):
+    try:
+        return (workdir / _LOCK_FILE).open("w")
+    except PermissionError as error:
+        raise ValueError(
+            f"{workdir / _LOCK_FILE} may not be written: it is another "
+            "user's run. Give another --workdir."
+        ) from error
 
 
 def _lock(file, workdir):

@@ -28,7 +28,7 @@ def run_workers(
     command: Sequence[str],
     count: int,
     pin: bool = False,
-    ending_seconds: float = 30.0,
+    ending_seconds: float = 20.0,
     saving_seconds: float = 300.0,
     stopping_seconds: float = 10.0,
 ) -> int:

@@ -54,10 +54,9 @@ class Workers:
         with contextlib.suppress(tf.errors.OpError):
             self.any_says(False)
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> dict[str, int]:
         """Returns what a run's record says of them."""
         return {
-            "strategy": type(self.strategy).__name__,
             "workers": self.number,
             "replicas": self.strategy.num_replicas_in_sync,
         }

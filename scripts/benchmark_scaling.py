@@ -98,7 +98,7 @@ def main(argv):
         share = sorted(b["allreduce"] / b["step"] for b in several)
         for name, values in (
             ("Efficiency (1 is as many times faster as workers)", efficiency),
-            ("Share of the all-reduce in a step", share),
+            ("Share of the gradients' all-reduces", share),
         ):
             print(
                 f"{name}: {statistics.median(values):.2f} "

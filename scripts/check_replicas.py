@@ -20,6 +20,8 @@ import tempfile
 import numpy as np
 from absl import app, flags
 
+from sagan.startup import start_tensorflow
+
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", ["configs/cifar10.gin"], "Configs.")
 flags.DEFINE_multi_string("gin_bindings", [], "Settings that override them.")
@@ -149,6 +151,7 @@ def compare(result, expected):
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    start_tensorflow()
     cases = FLAGS.cases or FLAGS["cases"].parser.enum_values
     lines = [
         "| network, discriminator steps | devices | losses | weights |",

@@ -3,8 +3,8 @@
   python scripts/compare_runs.py runs/whole runs/resumed
 
 Compares every variable of the newest checkpoints, and the losses and grids of
-the first run; the second may have more, of where it was stopped. The exit status
-is 1 if anything differs.
+the first run; the second may have more, of where it was stopped. The exit
+status is 1 if anything differs.
 """
 
 import pathlib

@@ -67,6 +67,8 @@ def test_a_poisoned_step_is_left_behind_to_the_bit(
     assert updates == 4
 
     # Losses are read at once where they are logged, else a step later.
+    # It may be the first of a session.
+    run(parts, "NUM_STEPS = 2", "train.log_every = 1")
     run(parts, "NUM_STEPS = 4", "train.log_every = 1")
     run(parts, "NUM_STEPS = 5")
     np.testing.assert_equal(read_checkpoint(parts / "checkpoints"), expected)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan.config import parse_config
+from sagan.config import CONFIG_FILE, parse_config
 from sagan.data import make_dataset
 from sagan.evaluation.reference import cache_folder
 from sagan.metrics.classifier_files import default_folder
 from sagan.metrics.features import as_file_name, open_features
+from sagan.record import parse_recorded_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCES = sorted(
@@ -138,6 +139,12 @@ def test_a_config_among_the_data_is_refused_before_it_runs(
     refuses([outside / "x.gin"])
     (outside / "x.gin").write_text(f"include '{config}'\n")
     refuses([outside / "x.gin"], data_dir=str(data))
+
+
+def test_nor_is_that_of_a_run_among_the_data(data):
+    (data / "some.gin").rename(data / CONFIG_FILE)
+    with pytest.raises(ValueError, match=r"config\.gin' lies in the data"):
+        parse_recorded_config(data, data_dir=str(data))
 
 
 def test_configs_elsewhere_are_parsed(data, tmp_path):

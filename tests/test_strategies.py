@@ -40,6 +40,9 @@ def test_what_cannot_be(name, num_replicas, message, monkeypatch):
         json.dumps({"cluster": {"worker": ["a:1"]}}),
         json.dumps({"cluster": {"worker": []}, "task": TASK}),
         json.dumps({"cluster": {"ps": ["a:1"]}, "task": TASK}),
+        json.dumps(
+            {"cluster": {"ps": ["a:1"]}, "task": {**TASK, "type": "ps"}}
+        ),
     ],
 )
 def test_a_task_that_is_not_in_its_cluster(text, monkeypatch):

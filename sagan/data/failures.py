@@ -5,6 +5,9 @@ import re
 
 import tensorflow as tf
 
+# What TensorFlow then ends everything with, reading too.
+_LOST_WORKER = "Collective ops is aborted"
+
 
 @contextlib.contextmanager
 def reading(source: str, fix: str):
@@ -24,8 +27,8 @@ def reading(source: str, fix: str):
     try:
         yield
     except tf.errors.OpError as error:
-        if "ollective" in str(error):
-            raise  # Of the workers that read, another is lost.
+        if _LOST_WORKER in str(error):
+            raise
         raise OSError(
             f"{source} cannot be read: {_reason(str(error))}. {fix} A run "
             "then goes on from its last checkpoint by the same command."

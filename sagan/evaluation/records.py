@@ -6,6 +6,7 @@ import pathlib
 
 import tensorflow as tf
 
+from sagan.files import append_json, read_json
 from sagan.record import source_commit
 
 SCORES_FILE = "scores.jsonl"
@@ -24,10 +25,7 @@ def write_record(workdir, record: dict[str, object]) -> None:
         "commit": source_commit(),
         "time": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
     }
-    path = workdir / SCORES_FILE
-    torn = path.exists() and not path.read_bytes().endswith(b"\n")
-    with path.open("a") as file:
-        file.write("\n" * torn + json.dumps(record) + "\n")
+    append_json(workdir / SCORES_FILE, record)
     board = tf.summary.create_file_writer(str(workdir / "tensorboard"))
     with board.as_default(record["step"]):
         for name in _COLUMNS.keys() & record.keys():
@@ -38,14 +36,7 @@ def write_record(workdir, record: dict[str, object]) -> None:
 
 def read_records(workdir) -> list[dict[str, object]]:
     """Returns the records of a run, oldest first; torn lines are skipped."""
-    path = pathlib.Path(workdir) / SCORES_FILE
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return records
+    return read_json(pathlib.Path(workdir) / SCORES_FILE)
 
 
 def table(records: list[dict[str, object]]) -> list[str]:

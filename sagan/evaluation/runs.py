@@ -8,7 +8,11 @@ from absl import logging
 
 from sagan.benchmarks.config_values import train_settings
 from sagan.builders import build_generator
-from sagan.checkpoints import checkpoint_steps, restore_generator
+from sagan.checkpoints import (
+    CHECKPOINT_FOLDER,
+    checkpoint_steps,
+    restore_generator,
+)
 from sagan.evaluation.best import BEST_FOLDER
 from sagan.evaluation.evaluation import make_evaluation
 from sagan.evaluation.records import (
@@ -91,7 +95,7 @@ def find_steps(workdir, step: str) -> tuple[pathlib.Path, list[int]]:
     Raises:
         ValueError: If there are none.
     """
-    folder = pathlib.Path(workdir) / "checkpoints"
+    folder = pathlib.Path(workdir) / CHECKPOINT_FOLDER
     if step == BEST:
         folder = pathlib.Path(workdir) / BEST_FOLDER
         if not checkpoint_steps(folder):

@@ -15,6 +15,7 @@ from fake_tfds import write_fake
 from PIL import Image
 
 from sagan.data import make_dataset
+from sagan.data.failures import reading
 from sagan.data.folder import MAX_PIXELS, ImageFolder, read_image
 
 both_modes = pytest.mark.parametrize("cache", [True, False])
@@ -164,6 +165,18 @@ def test_files_that_vanish_while_they_are_read(folder, fault, message):
     assert text.startswith(f"Folder {str(folder)!r} cannot be read")
     assert "\n" not in text
     assert "Traceback" not in text
+
+
+def test_a_lost_worker_is_no_fault_of_the_data():
+    lost = "Collective ops is aborted by: another worker"
+    with pytest.raises(tf.errors.InternalError), reading("Data", "Fix."):
+        raise tf.errors.InternalError(None, None, lost)
+    path = "/data/Collective/x.png: FileNotFoundError"
+    with (
+        pytest.raises(OSError, match=f"Data cannot be read: {path}. Fix."),
+        reading("Data", "Fix."),
+    ):
+        raise tf.errors.InvalidArgumentError(None, None, path)
 
 
 VERSION = "fashion_mnist/3.0.1"
