@@ -154,9 +154,11 @@ def _join_workers(resolver):
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
         raise RuntimeError(
-            f"Not all workers came within {_JOIN_WITHIN_MS // 60_000} minutes: "
-            "see the logs of the others, and whether this machine reaches the "
-            f"addresses {list(addresses)}. ({str(error).splitlines()[0]:.200})"
+            f"The workers at {list(addresses)} have not met within "
+            f"{_JOIN_WITHIN_MS // 60_000} minutes: see the logs of the others, "
+            "whether this machine reaches their addresses, and whether the "
+            "port of its own is free. "
+            f"({str(error).splitlines()[0]:.200})"
         ) from error
     finally:
         signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
