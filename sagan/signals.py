@@ -14,6 +14,22 @@ def interrupt_on_sigterm():
     signal.signal(signal.SIGTERM, interrupt)
 
 
+@contextlib.contextmanager
+def sigterm_held_back():
+    """Lets SIGTERM wait while inside, under the handler there was before.
+
+    TensorFlow puts a handler of its own in the place of Python's, which does
+    nothing here. No thread that is made inside will ever take the signal.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
 class Stop:
     """`requested` is the name of the signal that asked to stop, or None."""
 

@@ -10,7 +10,7 @@ import traceback
 
 from absl import app, logging
 
-from sagan.signals import interrupt_on_sigterm
+from sagan.signals import interrupt_on_sigterm, sigterm_held_back
 
 _PACKAGE = str(pathlib.Path(__file__).parent)
 _FOR_THE_USER = (
@@ -73,7 +73,8 @@ def start_tensorflow():
     than all at once.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    with _silent_stderr():
+    # TensorFlow's threads must leave SIGTERM to Python's.
+    with sigterm_held_back(), _silent_stderr():
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")

@@ -6,13 +6,13 @@ is the worker that writes the run's folder.
 
 import json
 import os
-import signal
 
 import gin
 import tensorflow as tf
 from absl import logging
 
 from sagan.settings import check_choices, check_integers
+from sagan.signals import sigterm_held_back
 
 STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
 # A worker not heard of for so long is lost.
@@ -146,12 +146,9 @@ def _check_tf_config(text):
 def _join_workers(resolver):
     addresses = resolver.cluster_spec().as_dict().values()
     logging.info("Waiting for all of %d workers.", sum(map(len, addresses)))
-    # TensorFlow puts a handler that does nothing here in the place of ours, so
-    # SIGTERM waits until that is back; no thread made meanwhile may take it.
-    handler = signal.getsignal(signal.SIGTERM)
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        with sigterm_held_back():
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
         raise RuntimeError(
             f"The workers at {list(addresses)} have not met within "
@@ -160,10 +157,6 @@ def _join_workers(resolver):
             "port of its own is free. "
             f"({str(error).splitlines()[0]:.200})"
         ) from error
-    finally:
-        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    return strategy
 
 
 def _watch_workers(cluster):
