@@ -152,6 +152,7 @@ def test_float16_scales_the_loss_and_counts_what_it_skips(tmp_path):
             assert line[f"{letter}_loss_scale"] == 2.0 ** (15 - skipped)
 
 
+@pytest.mark.usefixtures("run_eagerly")
 def test_metrics_behind_the_checkpoint_are_made_again(tmp_path):
     run(tmp_path, "NUM_STEPS = 2")
     path = tmp_path / "metrics.jsonl"
