@@ -63,11 +63,14 @@ class Health:
         if self.failures <= self.allowed:
             return False
         self.failures = 0
+        newest = last_good()
+        good = f"its last good checkpoint is {newest}"
+        if not newest:
+            good = "it had not saved a checkpoint yet"
         values = ", ".join(f"{k} is {v}" for k, v in sorted(bad.items()))
         raise NotFiniteError(
             f"Step {step}: {values}",
-            "The run stops; its last good checkpoint is "
-            f"{last_good() or 'none: it had not saved yet'}. Try lower "
+            f"The run stops; {good}. Try lower "
             "learning rates or build_generator.precision = 'float32'.",
         )
 

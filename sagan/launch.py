@@ -22,17 +22,18 @@ flags.DEFINE_integer("workers", 2, "How many processes.", lower_bound=1)
 flags.DEFINE_boolean(
     "pin", False, "Bind each worker to its own share of the cores."
 )
+_AFTER = (
+    "What to train comes after --, as in python -m sagan.launch --workers=2 -- "
+    "--gin_config=FILE."
+)
 
 
 def main(argv):
     arguments = argv[1:]
     with command(argv[:1]):
         if not arguments or not arguments[0].startswith("-"):
-            raise ValueError(
-                "What to train comes after --, as in python -m sagan.launch "
-                f"--workers={FLAGS.workers} -- --gin_config=FILE; got "
-                f"{arguments[0] if arguments else 'nothing'}."
-            )
+            got = arguments[0] if arguments else "nothing"
+            raise ValueError(f"{_AFTER} Got {got}.")
         if FLAGS.workers > os.cpu_count():
             logging.warning(
                 "%d workers share %d cores, and slow each other down.",
@@ -44,5 +45,12 @@ def main(argv):
         sys.exit(run_workers([*train, strategy], FLAGS.workers, FLAGS.pin))
 
 
+def _parse(argv):
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(f"Error: {error}. {_AFTER}")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse)

@@ -75,5 +75,5 @@ def check_choices(name: str, values, known) -> None:
     for value in values:
         if value not in known:
             raise ValueError(
-                f"{name} has {value!r}: expected some of {', '.join(known)}."
+                f"{name} has {value!r}: expected one of {', '.join(known)}."
             )

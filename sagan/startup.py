@@ -72,7 +72,7 @@ def start_tensorflow():
     so that is closed around the import. GPU memory is taken as needed rather
     than all at once.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow's threads must leave SIGTERM to Python's.
     with sigterm_held_back(), _silent_stderr():
         import tensorflow as tf

@@ -6,6 +6,7 @@ is the worker that writes the run's folder.
 
 import json
 import os
+import re
 
 import gin
 import tensorflow as tf
@@ -15,6 +16,8 @@ from sagan.settings import check_choices, check_integers
 from sagan.signals import sigterm_held_back
 
 STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
+# Replicas of a processor only try things out.
+_MOST_ON_PROCESSOR = 16
 # A worker not heard of for so long is lost.
 _LOST_AFTER_MS = 10_000
 # So long may the first worker wait for the last.
@@ -80,6 +83,12 @@ def _local_devices(num_replicas):
         cpu = tf.config.list_physical_devices("CPU")[0]
         logical = tf.config.LogicalDeviceConfiguration()
         count = num_replicas or 1
+        most = max(_MOST_ON_PROCESSOR, os.cpu_count())
+        if count > most:
+            raise ValueError(
+                f"train.num_replicas is {count}, but this machine has no GPU: "
+                f"expected at most {most} replicas of its processor."
+            )
         tf.config.set_logical_device_configuration(cpu, [logical] * count)
         return [f"CPU:{i}" for i in range(count)]
     if num_replicas and num_replicas > len(gpus):
@@ -133,28 +142,36 @@ def _check_tf_config(text):
         config = json.loads(text)
         task = config["task"]
         if task["type"] not in ("chief", "worker"):
-            raise ValueError(f"a task of type {task['type']!r}")
+            raise KeyError(task["type"])
         config["cluster"][task["type"]][int(task["index"])]
+        addresses = [a for job in config["cluster"].values() for a in job]
+        wrong = [a for a in addresses if not re.search(r"[^:]:\d+$", a)]
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(
             f"TF_CONFIG is {text!r}: expected JSON such as "
             '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": '
             '{"type": "worker", "index": 0}}, whose task is in its cluster.'
         ) from error
+    if wrong or len(set(addresses)) < len(addresses):
+        raise ValueError(
+            f"TF_CONFIG has the workers {', '.join(addresses)}: expected "
+            "HOST:PORT of each, and no two the same."
+        )
 
 
 def _join_workers(resolver):
-    addresses = resolver.cluster_spec().as_dict().values()
-    logging.info("Waiting for all of %d workers.", sum(map(len, addresses)))
+    jobs = resolver.cluster_spec().as_dict().values()
+    addresses = ", ".join(address for job in jobs for address in job)
+    minutes = _JOIN_WITHIN_MS // 60_000
+    logging.info("Waiting for all of %s, %d minutes.", addresses, minutes)
     try:
         with sigterm_held_back():
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
         raise RuntimeError(
-            f"The workers at {list(addresses)} have not met within "
-            f"{_JOIN_WITHIN_MS // 60_000} minutes: see the logs of the others, "
-            "whether this machine reaches their addresses, and whether the "
-            "port of its own is free. "
+            f"The workers {addresses} could not meet within {minutes} minutes: "
+            "see the logs of the others, whether this machine reaches their "
+            "addresses, and whether the port of its own is free. "
             f"({str(error).splitlines()[0]:.200})"
         ) from error
 

@@ -251,7 +251,10 @@ def train(
                 logging.info("%s has all %d steps already.", workdir, num_steps)
                 return None
             logging.info(
-                "%s at step %d.", "Going on" if start else "Starting", start
+                "%s at step %d%s.",
+                "Going on" if start else "Starting",
+                start,
+                workers.on_what(),
             )
             grids = _make_grids(workdir, gan, dataset, num_samples)
             images_per_step = d_steps * dataset.batch_size

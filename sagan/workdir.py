@@ -36,7 +36,10 @@ def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
         existing = existing.parent
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         problem = "is no folder" if existing.is_file() else "cannot be written"
-        raise ValueError(f"{flag}={workdir} does not do: {existing} {problem}.")
+        raise ValueError(
+            f"{flag}={workdir} cannot be used: {existing} {problem}. Give "
+            "another."
+        )
 
 
 @contextlib.contextmanager

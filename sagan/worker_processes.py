@@ -30,7 +30,7 @@ def run_workers(
     pin: bool = False,
     ending_seconds: float = 20.0,
     saving_seconds: float = 300.0,
-    stopping_seconds: float = 10.0,
+    stopping_seconds: float = 8.0,
 ) -> int:
     """Runs a command as every worker of a cluster, and waits for all of them.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 
 import tensorflow as tf
 
@@ -47,8 +48,8 @@ class Workers:
             raise RuntimeError(
                 f"Worker {worker_index(self.strategy)} of {self.number} ends: "
                 "another worker has ended or cannot be reached; its own log "
-                "says why. Run the same command on all of them to go on from "
-                f"the newest checkpoint. ({_reason(error)})"
+                "may say why. Run the same command on all of them to go on "
+                f"from the newest checkpoint.{_reason(error)}"
             ) from error
         # All have ended well. Who hears so first may be gone before all do.
         with contextlib.suppress(tf.errors.OpError):
@@ -60,6 +61,14 @@ class Workers:
             "workers": self.number,
             "replicas": self.strategy.num_replicas_in_sync,
         }
+
+    def on_what(self) -> str:
+        """Returns what the terminal says of them; nothing of one replica."""
+        replicas = self.strategy.num_replicas_in_sync
+        if replicas == 1:
+            return ""
+        workers = "" if self.alone else f" of {self.number} workers"
+        return f" on {replicas} replicas{workers}"
 
     def any_says(self, condition: bool) -> bool:
         """Returns whether any worker says so."""
@@ -115,9 +124,8 @@ class Workers:
 
 
 def _reason(error):
-    lines = str(error).splitlines() or [""]
-    telling = [line for line in lines if "ollective" in line]
-    return f"{(telling or lines)[0]:.150}"
+    found = re.search(r"aborted by: (.+)", str(error))
+    return f" ({found[1]:.150})" if found else ""
 
 
 def _is_loss(error):

@@ -14,6 +14,7 @@ from absl import app
 
 from sagan.startup import start_tensorflow
 
+_SHOWN = 20
 _LOSSES = ("d_loss", "g_loss")
 
 
@@ -27,9 +28,16 @@ def main(argv):
     for run in (one, other):
         if not checkpoint_steps(run / "checkpoints"):
             sys.exit(f"Error: there is no checkpoint in {run}/checkpoints.")
+    at, other_at = (
+        checkpoint_steps(run / "checkpoints")[-1] for run in (one, other)
+    )
+    if at != other_at:
+        sys.exit(f"{one} is at step {at}, and {other} at step {other_at}.")
     found = differences(one, other)
-    for line in found:
+    for line in found[:_SHOWN]:
         print(f"differs: {line}")
+    if found[_SHOWN:]:
+        print(f"and {len(found) - _SHOWN} more")
     if not found:
         print("The same to the bit.")
     sys.exit(1 if found else 0)

@@ -22,10 +22,10 @@ def launch(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "got nothing"),
+        ([], "Got nothing"),
         (["--workers=0", "--", "--gin_config=x"], "--workers=0"),
         (["--workrs=2"], "Unknown command line flag 'workrs'"),
-        (["--gin_config=x"], "Unknown command line flag 'gin_config'"),
+        (["--gin_config=x"], "'gin_config'. What to train comes after --"),
         (["x", "--", "--gin_config=x"], "after --"),
     ],
     ids=["nothing", "no workers", "misspelled", "no dashes", "word"],

@@ -51,6 +51,19 @@ def test_a_task_that_is_not_in_its_cluster(text, monkeypatch):
         make_strategy("multi_worker")
 
 
+@pytest.mark.parametrize("addresses", [["a"], ["a:"], ["a:1", "a:1"], [":1"]])
+def test_workers_that_cannot_be_reached(addresses, monkeypatch):
+    cluster = {"cluster": {"worker": addresses}, "task": TASK}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(ValueError, match="has the workers a?:?.*HOST:PORT"):
+        make_strategy("multi_worker")
+
+
+def test_a_processor_makes_few_replicas():
+    with pytest.raises(ValueError, match="is 1000.*no GPU.*at most"):
+        make_strategy("mirrored", 1000)
+
+
 def test_one_device_is_one_worker_that_writes():
     strategy = make_strategy("none")
     assert (num_workers(strategy), worker_index(strategy)) == (1, 0)

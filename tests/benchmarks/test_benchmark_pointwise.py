@@ -239,7 +239,7 @@ def test_every_row_is_drawn(tmp_path, monkeypatch, names):
     [
         ([], "--x is ''"),
         (["a", "a"], "each once"),
-        (["c"], "--x has 'c': expected some of a, b"),
+        (["c"], "--x has 'c': expected one of a, b"),
     ],
 )
 def test_choices_are_some_of_the_known_each_once(values, message):
@@ -252,7 +252,7 @@ def test_choices_are_some_of_the_known_each_once(values, message):
     ("flag", "message"),
     [
         ("--modes=", "--modes is ''"),
-        ("--out=setup.py", "--out=setup.py does not do"),
+        ("--out=setup.py", "--out=setup.py cannot be used"),
         ("--batch_size=0", "not a positive"),
     ],
 )
