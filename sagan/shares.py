@@ -61,7 +61,7 @@ def check_replicas(
     if batch_size % parts:
         raise ValueError(
             f"make_dataset.batch_size is {batch_size}, the batch of all "
-            f"devices together: expected a multiple of {parts}, which is "
-            f"{strategy.num_replicas_in_sync} replicas times "
-            f"train.accumulation = {accumulation}."
+            f"devices together: expected a multiple of {parts}, their number "
+            f"{strategy.num_replicas_in_sync} times train.accumulation = "
+            f"{accumulation}."
         )

@@ -12,6 +12,7 @@ import gin
 import tensorflow as tf
 from absl import logging
 
+from sagan.meeting import meet
 from sagan.settings import check_choices, check_integers
 from sagan.signals import sigterm_held_back
 
@@ -20,8 +21,10 @@ STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
 _MOST_ON_PROCESSOR = 16
 # A worker not heard of for so long is lost.
 _LOST_AFTER_MS = 10_000
-# So long may the first worker wait for the last.
-_JOIN_WITHIN_MS = 600_000
+# So long may the first worker wait for the last, in seconds,
+_MEET_WITHIN = 600.0
+# and TensorFlow for workers that have met.
+_JOIN_WITHIN_MS = 120_000
 
 
 def make_strategy(
@@ -53,6 +56,7 @@ def make_strategy(
         return tf.distribute.MirroredStrategy(_local_devices(num_replicas))
     if name == "multi_worker":
         resolver = _find_workers()
+        _wait_for_workers(resolver)
         _watch_workers(resolver.cluster_spec())
         return _join_workers(resolver)
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
@@ -159,20 +163,23 @@ def _check_tf_config(text):
         )
 
 
+def _wait_for_workers(resolver):
+    jobs = resolver.cluster_spec().as_dict()
+    addresses = [*jobs.get("chief", ()), *jobs.get("worker", ())]
+    if len(addresses) > 1:
+        logging.info("Waiting for all of %d workers.", len(addresses))
+        meet(addresses, _index(resolver), _MEET_WITHIN)
+
+
 def _join_workers(resolver):
-    jobs = resolver.cluster_spec().as_dict().values()
-    addresses = ", ".join(address for job in jobs for address in job)
-    minutes = _JOIN_WITHIN_MS // 60_000
-    logging.info("Waiting for all of %s, %d minutes.", addresses, minutes)
     try:
         with sigterm_held_back():
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
         raise RuntimeError(
-            f"The workers {addresses} could not meet within {minutes} minutes: "
-            "see the logs of the others, whether this machine reaches their "
-            "addresses, and whether the port of its own is free. "
-            f"({str(error).splitlines()[0]:.200})"
+            "TensorFlow could not join the workers: see the logs of the "
+            "others, whether this machine reaches their addresses, and whether "
+            f"the port of its own is free. ({str(error).splitlines()[0]:.200})"
         ) from error
 
 
@@ -211,9 +218,12 @@ def worker_index(strategy: tf.distribute.Strategy) -> int:
     """Returns the number of this worker; the chief is 0."""
     if num_workers(strategy) == 1:
         return 0
-    resolver = strategy.cluster_resolver
+    return _index(strategy.cluster_resolver)
+
+
+def _index(resolver):
     # A cluster may name its first worker apart.
-    others = len(_cluster(strategy).get("chief", ()))
+    others = len(resolver.cluster_spec().as_dict().get("chief", ()))
     return resolver.task_id + others * (resolver.task_type == "worker")
 
 

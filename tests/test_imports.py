@@ -46,6 +46,7 @@ BELOW = {
     "machine": set(),
     "metrics": {"files", "layers", "metrics"},
     "classifier_fit": set(),
+    "meeting": set(),
     "misfit": {"saved_variables"},
     "recovery": {"checkpoints", "gan", "workers"},
     "sampling": {"files"},

@@ -164,9 +164,12 @@ def test_the_first_signal_asks_and_the_second_interrupts(
 
     previous = signal.getsignal(signal.SIGTERM)
     interrupt_on_sigterm()
+    # A shell has its background jobs ignore it.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             save_when_told_twice()
     finally:
         signal.signal(signal.SIGTERM, previous)
+        signal.signal(signal.SIGINT, ignored)
     assert os.listdir(tmp_path) == ["step_00000001"]
