@@ -29,7 +29,7 @@ MODULES = {
     "ctypes": ("sagan/worker_processes.py",),
     "importlib": ("sagan/config.py",), "marshal": (), "pickle": (),
     "runpy": (), "shelve": (), "shutil.unpack_archive": (),
-    "socket": ("sagan/worker_processes.py",),
+    "socket": ("sagan/meeting.py", "sagan/worker_processes.py"),
     "socketserver": (), "torch": (), "urllib": (), "xmlrpc": (), "yaml": (),
     "subprocess": (
         "experiments/processes.py",
