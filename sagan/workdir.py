@@ -9,6 +9,8 @@ import shutil
 
 from absl import logging
 
+from sagan.files import PARTIAL
+
 _LOCK_FILE = ".lock"
 # What a file system answers that has no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -120,7 +122,7 @@ def _lock(file, workdir):
 
 
 def _remove_partial_files(workdir):
-    for pattern in (".partial_*", "*/.partial_*"):
+    for pattern in (f"{PARTIAL}*", f"*/{PARTIAL}*"):
         for path in workdir.glob(pattern):
             if path.is_file():
                 path.unlink()

@@ -28,6 +28,7 @@ import psutil
 from absl import app, flags
 from compare_runs import differences
 
+from sagan.files import PARTIAL
 from sagan.startup import command, start_tensorflow
 
 FLAGS = flags.FLAGS
@@ -188,7 +189,7 @@ def _wait_for_write(process, workdir, draw):
     passed = draw.randrange(6)
     seen = None
     while process.poll() is None:
-        now = next((workdir / "checkpoints").glob(".partial_*"), None)
+        now = next((workdir / "checkpoints").glob(f"{PARTIAL}*"), None)
         if now and now != seen:
             if not passed:
                 break
@@ -219,7 +220,7 @@ def _inspect(workdir, log, seconds):
     logged = [line["step"] for line in read_metrics(workdir)]
     logged = logged[-1] if logged else 0
     grid = workdir / f"samples/step_{logged:08d}_ema.png"
-    if any((workdir / "checkpoints").glob(".partial_*")):
+    if any((workdir / "checkpoints").glob(f"{PARTIAL}*")):
         where = "in a checkpoint write"
     elif "First step" not in log:
         where = "before the first step"
@@ -245,7 +246,7 @@ def _problems(whole, run):
     from sagan.logs import read_metrics
 
     found = differences(whole, run)
-    found += [f"leftover {path}" for path in run.rglob(".partial_*")]
+    found += [f"leftover {path}" for path in run.rglob(f"{PARTIAL}*")]
     steps = [line["step"] for line in read_metrics(whole)]
     tensors = read_checkpoint(whole / "checkpoints")
     if len(steps) != FLAGS.num_steps or len(tensors) < 100:

@@ -53,7 +53,7 @@ BELOW = {
     "saved_variables": set(),
     "settings": set(),
     "shares": {"data"},
-    "workdir": set(),
+    "workdir": {"files"},
     "worker_processes": {"signals"},
 }
 NO_GIN = {

@@ -12,11 +12,11 @@ from absl import logging
 from sagan.evaluation.evaluation import Evaluation
 from sagan.evaluation.records import write_record
 from sagan.evaluation.samples import BATCH_SIZE, sample_batches
-from sagan.files import write_text
+from sagan.files import PARTIAL, write_text
 
 BEST_FOLDER = "best"
 _BEST_FILE = "best.json"
-_OLD = f".partial_old_{BEST_FOLDER}"
+_OLD = f"{PARTIAL}old_{BEST_FOLDER}"
 # Scores that a checkpoint can be chosen by; of some more is better.
 LOWER = ("fid", "kid", "intra_fid")
 HIGHER = ("is", "precision", "recall", "density", "coverage")
@@ -107,7 +107,7 @@ class ScoresInTraining:
 
     def _keep(self, checkpoint):
         folder = self.workdir / BEST_FOLDER
-        partial = self.workdir / f".partial_{BEST_FOLDER}"
+        partial = self.workdir / f"{PARTIAL}{BEST_FOLDER}"
         shutil.rmtree(partial, ignore_errors=True)
         # Checkpoints never change: a second name for each file will do.
         shutil.copytree(
