@@ -1,11 +1,11 @@
 """The networks and optimisers of a run put together, and held to the data."""
 
-import keras
 import tensorflow as tf
 
 from sagan.builders import build_discriminator, build_generator
 from sagan.data import ImageDataset
 from sagan.gan import GAN
+from sagan.layers.initialization import initialize
 from sagan.layers.norm import batch_norms
 from sagan.optimizers import make_optimizers
 
@@ -24,12 +24,13 @@ def make_gan(
         ValueError: If batch norm is synchronized over replicas, and updates
             are to be compiled or cut into micro-batches.
     """
-    keras.utils.set_random_seed(seed)
     generator = build_generator()
     _check_batch_norm(generator, jit_compile, accumulation)
     if jit_compile is None:
         jit_compile = bool(tf.config.list_physical_devices("GPU"))
     discriminator = build_discriminator()
+    for network in (generator, discriminator):
+        initialize(network, seed)
     mixed_float16 = generator.dtype_policy.name == "mixed_float16"
     return GAN(
         generator,

@@ -16,6 +16,7 @@ from sagan.classifier_fit import count_right, fit
 from sagan.config import CONFIG_FILE
 from sagan.config_changes import check_resumable
 from sagan.data import make_dataset, shifted_batches
+from sagan.layers.initialization import initialize
 from sagan.metrics.classifier_files import (
     CLASSIFIER_FILE,
     Classifier,
@@ -92,6 +93,7 @@ def train_classifier(
     network = build_classifier(
         train.image_size, train.channels, train.num_classes
     )
+    initialize(network, seed)
     with hold(workdir):
         (workdir / CLASSIFIER_FILE).unlink(missing_ok=True)
         record_config(workdir)

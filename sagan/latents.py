@@ -33,5 +33,16 @@ def draw_latents(batch_size, latent_dim, num_classes, seed):
 
 
 def fold_in(seed, number):
-    """Returns the seed `[2]` of the numbered stream under `seed`."""
-    return tf.random.experimental.stateless_fold_in(seed, number, alg=_ALG)
+    """Returns the seed of the numbered stream under `seed`.
+
+    Args:
+        seed: `[2]`, integer.
+        number: Scalar, integer.
+
+    Returns:
+        `[2]`, int64. TensorFlow draws the new key in the dtype of the number:
+        with 32 bits some steps of a long run would share theirs.
+    """
+    return tf.random.experimental.stateless_fold_in(
+        tf.cast(seed, tf.int64), tf.cast(number, tf.int64), alg=_ALG
+    )

@@ -1,7 +1,8 @@
 """A run folder of an earlier version is restored, resumed and sampled.
 
 `old_run` was made by commit e927cd0: configs/synthetic.gin at 2 base channels,
-conditional, 4 steps. `outputs.npz` holds what its networks made of some latents.
+conditional, 4 steps. `outputs.npz` holds what its networks made of some
+latents.
 """
 
 import json

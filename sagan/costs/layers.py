@@ -13,6 +13,7 @@ from sagan.benchmarks.graph_cost import (
     needed_operations,
     tensor_bytes,
 )
+from sagan.layers.initialization import layer_paths
 from sagan.layers.pointwise import Pointwise
 
 REST = "relu, sums, resampling"
@@ -62,7 +63,8 @@ def layer_costs(network) -> list[LayerCost]:
             autograph=False,
         ).get_concrete_function(inputs, tf.TensorSpec([1], tf.int32))
     work = _work(function)
-    rows, paths = [], _paths(network)
+    rows = []
+    paths = {id(layer): path for path, layer in layer_paths(network).items()}
     for layer, shape, names in calls:
         own = _own_parameters(layer)
         if own:
@@ -149,19 +151,3 @@ def _own_parameters(layer):
         for variable in layer.trainable_variables
         if id(variable) not in inner
     )
-
-
-def _paths(layer, prefix=""):
-    """Returns where each layer within `layer` is held, by its id."""
-    paths = {}
-    for name, value in vars(layer).items():
-        if name.startswith("_"):
-            continue
-        held = {f"{prefix}{name}": value}
-        if isinstance(value, tuple):
-            held = {f"{prefix}{name}[{i}]": v for i, v in enumerate(value)}
-        for path, inner in held.items():
-            if isinstance(inner, keras.layers.Layer):
-                paths[id(inner)] = path
-                paths |= _paths(inner, f"{path}.")
-    return paths

@@ -8,6 +8,7 @@ the released code they are called phi, theta, g, sn_conv_attn and sigma_ratio.
 import keras
 import tensorflow as tf
 
+from sagan.layers.affine import scale
 from sagan.layers.conv import Conv3x3
 from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
 from sagan.layers.query_blocks import (
@@ -26,8 +27,8 @@ class SelfAttention(keras.layers.Layer):
     `"paper"`: f, g and h all have C/8 channels and nothing is pooled.
 
     In both there is no scaling by the key length, no bias, and no activation.
-    The softmax is in float32 under every dtype policy; under float16, so are
-    the scores, whose range is that of the squared features.
+    Scores and softmax are in float32 under every dtype policy: a score of 256
+    rounded to bfloat16 is off by up to 1, and its weight by a factor e.
 
     Args:
         variant: `"released"` or `"paper"`.
@@ -88,7 +89,7 @@ class SelfAttention(keras.layers.Layer):
             layer.build(input_shape)
         self.v.build((*input_shape[:-1], value))
         self.gamma = self.add_weight(
-            name="gamma", shape=(), initializer="zeros"
+            name="gamma", shape=(), initializer="zeros", autocast=False
         )  # gate
 
     def attention_map(self, inputs, training=False):
@@ -119,10 +120,13 @@ class SelfAttention(keras.layers.Layer):
             outputs, [shape[0], shape[1], shape[2], values.shape[-1]]
         )  # [batch, height, width, channels of h]
         outputs = self.v(outputs, training=training)
-        return inputs + tf.convert_to_tensor(self.gamma) * outputs
+        return inputs + scale(outputs, tf.convert_to_tensor(self.gamma))
 
     def _project(self, inputs, training):
-        """Returns keys, queries and values, `[batch, positions, channels]`."""
+        """Returns keys, queries and values, `[batch, positions, channels]`.
+
+        Keys and queries are float32, values in the compute dtype.
+        """
         layers = (self.f, self.g, self.h)
         if self.fused_fgh:
             with tf.name_scope("pointwise"):  # As the layers' own.
@@ -135,13 +139,11 @@ class SelfAttention(keras.layers.Layer):
             keys, queries, values = (
                 layer(inputs, training=training) for layer in layers
             )
-        if self.compute_dtype == "float16":
-            keys = tf.cast(keys, tf.float32)
-            queries = tf.cast(queries, tf.float32)
+        keys, values = self._pool(keys), self._pool(values)
         return (
-            _positions(self._pool(keys)),
-            _positions(queries),
-            _positions(self._pool(values)),
+            _positions(tf.cast(keys, tf.float32)),
+            _positions(tf.cast(queries, tf.float32)),
+            _positions(values),
         )
 
     def _block(self, queries, keys):
@@ -195,14 +197,14 @@ class ResidualControl(keras.layers.Layer):
         self.conv.build((*input_shape[:-1], width))
         self.expand.build((*input_shape[:-1], width))
         self.gamma = self.add_weight(
-            name="gamma", shape=(), initializer="zeros"
+            name="gamma", shape=(), initializer="zeros", autocast=False
         )  # gate
 
     def call(self, inputs, training=False):
         outputs = inputs
         for layer in (self.reduce, self.conv, self.expand):
             outputs = layer(tf.nn.relu(outputs), training=training)
-        return inputs + tf.convert_to_tensor(self.gamma) * outputs
+        return inputs + scale(outputs, tf.convert_to_tensor(self.gamma))
 
 
 def _projection(block, filters, name):

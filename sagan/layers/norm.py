@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from sagan.layers.affine import scale, shift
 from sagan.replicas import mean_over_replicas, num_replicas
 
 
@@ -87,10 +88,10 @@ class BatchNorm(keras.layers.Layer):
             inputs, tf.ones([channels]), tf.zeros([channels]), training
         )
         gain, bias = (
-            tf.cast(tf.gather(table, labels), self.compute_dtype)
+            tf.gather(table, labels)[:, None, None, :]
             for table in (self.gain, self.bias)
-        )  # [batch, channels]
-        return outputs * gain[:, None, None, :] + bias[:, None, None, :]
+        )  # [batch, 1, 1, channels], float32
+        return shift(scale(outputs, gain), bias)
 
     def _normalize(self, inputs, gain, bias, training):
         """Standardises `inputs`, then scales and shifts each channel."""

@@ -9,6 +9,8 @@ through sigma and does not normalise outside training.
 import keras
 import tensorflow as tf
 
+from sagan.layers.affine import shift
+
 
 def spectral_normalize(kernel, u, epsilon=1e-12):
     """Divides a kernel by its largest singular value, estimated from `u`.
@@ -58,6 +60,8 @@ class SpectralLayer(keras.layers.Layer):
 
     def __init__(self, filters, use_bias=True, spectral_norm=True, **kwargs):
         super().__init__(**kwargs)
+        self.kernel_initializer = keras.initializers.GlorotUniform()
+        self.u_initializer = keras.initializers.TruncatedNormal(stddev=1.0)
         self.filters = filters
         self.use_bias = use_bias
         self.spectral_norm = spectral_norm
@@ -67,18 +71,21 @@ class SpectralLayer(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*shape, self.filters),
-            initializer="glorot_uniform",
+            initializer=self.kernel_initializer,
             autocast=False,
         )
         if self.use_bias:
             self.bias = self.add_weight(
-                name="bias", shape=(self.filters,), initializer="zeros"
+                name="bias",
+                shape=(self.filters,),
+                initializer="zeros",
+                autocast=False,
             )
         if self.spectral_norm:
             self.u = self.add_weight(
                 name="u",
                 shape=(1, self.filters),
-                initializer=keras.initializers.TruncatedNormal(stddev=1.0),
+                initializer=self.u_initializer,
                 trainable=False,
                 autocast=False,
             )
@@ -87,7 +94,7 @@ class SpectralLayer(keras.layers.Layer):
         """Returns `outputs` plus the bias, if there is one."""
         if not self.use_bias:
             return outputs
-        return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
+        return shift(outputs, tf.convert_to_tensor(self.bias))
 
     def effective_kernel(self, training=False):
         """Returns the kernel as it is applied, float32, shaped like `kernel`.

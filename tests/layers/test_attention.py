@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from sagan.layers.attention import ResidualControl, SelfAttention
 from sagan.layers.pointwise import IMPLEMENTATIONS
+from sagan.layers.query_blocks import attend_in_blocks
 
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 VARIANTS = ("released", "paper")
@@ -286,3 +287,26 @@ def test_the_control_is_a_gated_pre_activation_bottleneck():
 def test_an_unknown_variant_is_answered_with_the_choices():
     with pytest.raises(ValueError, match="'pooled'.*'released'.*'paper'"):
         SelfAttention("pooled")
+
+
+@pytest.mark.parametrize("query_block", [0, 7])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_large_scores_are_not_rounded(dtype, query_block):
+    block = _make("paper", channels=64, dtype=f"mixed_{dtype}")
+    block.query_block = query_block
+    inputs = tf.cast(_inputs(8, 8, 64) * 5.1, dtype)
+    keys, queries, _ = (np.float64(x) for x in block._project(inputs, False))
+    scores = queries @ keys.mT
+    assert 50 < scores.std() < 80
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    distance = np.abs(block.attention_map(inputs) - weights).sum(-1) / 2
+    assert distance.max() < 1e-5
+    # Of one value a key, so that the outputs are the map.
+    values = tf.eye(64, batch_shape=[2])
+    if query_block:
+        outputs = attend_in_blocks(
+            *(tf.constant(x, tf.float32) for x in (keys, queries)), values, 7
+        )
+        distance = np.abs(outputs - weights).sum(-1) / 2
+        assert distance.max() < 1e-5
