@@ -1,10 +1,13 @@
 """The networks and optimisers of a run put together, and held to the data."""
 
+import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from sagan.builders import build_discriminator, build_generator
 from sagan.data import ImageDataset
 from sagan.gan import GAN
+from sagan.latents import describe_imbalance
 from sagan.layers.initialization import initialize
 from sagan.layers.norm import batch_norms
 from sagan.optimizers import make_optimizers
@@ -17,6 +20,7 @@ def make_gan(
     jit_compile: bool | None,
     joint_batch: bool,
     accumulation: int,
+    class_counts: np.ndarray | None = None,
 ) -> GAN:
     """Makes the `GAN` that the config describes; arguments as of `train`.
 
@@ -43,7 +47,29 @@ def make_gan(
         jit_compile=jit_compile,
         joint_batch=joint_batch,
         accumulation=accumulation,
+        class_counts=class_counts,
     )
+
+
+def choose_class_counts(dataset: ImageDataset, labels: str):
+    """Returns the `class_counts` of a `GAN`, by the setting `train.labels`.
+
+    Raises:
+        ValueError: If labels are to be as in the data, whose classes have not
+            been counted.
+    """
+    counts = dataset.label_histogram
+    if labels == "data" and dataset.num_classes and counts is None:
+        raise ValueError(
+            "train.labels is 'data', but the classes of "
+            f"{dataset.name!r} are not counted where make_dataset.cache is "
+            "False: set it to True, or train.labels = 'uniform'."
+        )
+    if labels == "data" or counts is None:
+        return counts
+    if text := describe_imbalance(counts, "train.labels"):
+        logging.warning(text)
+    return None
 
 
 def _check_batch_norm(generator, jit_compile, accumulation):

@@ -21,6 +21,7 @@ RESUMABLE = frozenset(
         "steps_per_call",
         "evaluate_every",
         "evaluate_samples",
+        "evaluate_statistics",
         "best_by",
         "strategy",
         "num_replicas",

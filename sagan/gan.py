@@ -51,6 +51,8 @@ class GAN:
         accumulation: Micro-batches of an update, see `accumulate`. It changes
             only the batch norm of generator updates: images to discriminate
             are made in one go, which bounds what it saves.
+        class_counts: Number of real images in each class, if the labels of
+            generated images are to be as frequent; None for uniform labels.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; the moving
     average is that of BigGAN-PyTorch's SAGAN recipe, not of the paper.
@@ -69,6 +71,7 @@ class GAN:
         jit_compile=False,
         joint_batch=True,
         accumulation=1,
+        class_counts=None,
     ):
         self.generator = generator
         self.discriminator = discriminator
@@ -81,6 +84,7 @@ class GAN:
         self.jit_compile = jit_compile
         self.joint_batch = joint_batch
         self.accumulation = accumulation
+        self.class_counts = class_counts
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # Restoring a checkpoint fills only variables that exist.
         g_optimizer.build(generator.trainable_variables)
@@ -262,7 +266,11 @@ class GAN:
         """Returns latents and labels for the generator, see `draw_latents`."""
         network = self.generator
         return draw_latents(
-            batch_size, network.latent_dim, network.num_classes, seed
+            batch_size,
+            network.latent_dim,
+            network.num_classes,
+            seed,
+            self.class_counts,
         )
 
     def _draw_own(self, batch_size, seed):

@@ -1,35 +1,71 @@
 """Latents and labels of generated images, as a function of a seed."""
 
+import numpy as np
 import tensorflow as tf
+
+# What labels of generated images are drawn from.
+LABELS = ("uniform", "data")
+# Share of generated images in another class that is warned of.
+IMBALANCE = 0.1
 
 # Named, since the default differs between devices.
 _ALG = "philox"
 
 
-def draw_latents(batch_size, latent_dim, num_classes, seed):
+def draw_latents(batch_size, latent_dim, num_classes, seed, class_counts=None):
     """Draws what a generator makes images of.
 
     Args:
-        batch_size: Images.
+        batch_size: Number of images.
         latent_dim: Length of a latent vector.
         num_classes: Number of classes; 0 or 1 draws label 0.
         seed: `[2]`, integer.
+        class_counts: Number of real images in each class, `[num_classes]`,
+            integer: labels are drawn in proportion. None for uniform labels,
+            as the released code has them.
 
     Returns:
         Latents `[batch_size, latent_dim]`, standard normal, float32, and
-        labels `[batch_size]`, uniform, int32.
+        labels `[batch_size]`, int32.
     """
     latents = tf.random.stateless_normal(
         [batch_size, latent_dim], fold_in(seed, 0), alg=_ALG
     )
-    labels = tf.random.stateless_uniform(
+    weighted = class_counts is not None and num_classes > 1
+    draws = tf.random.stateless_uniform(
         [batch_size],
         fold_in(seed, 1),
-        maxval=max(1, num_classes),
-        dtype=tf.int32,
+        maxval=int(np.sum(class_counts)) if weighted else max(1, num_classes),
+        dtype=tf.int64 if weighted else tf.int32,
         alg=_ALG,
     )
-    return latents, labels
+    if not weighted:
+        return latents, draws
+    ends = tf.constant(np.cumsum(class_counts), tf.int64)
+    return latents, tf.searchsorted(ends, draws, side="right")
+
+
+def describe_imbalance(class_counts, setting: str) -> str | None:
+    """Returns a warning where uniform labels are far from those of the data.
+
+    That is where more than `IMBALANCE` of the generated images are of another
+    class than they would be with labels as frequent as in the data: a perfect
+    generator then has a high FID.
+
+    Args:
+        class_counts: Number of real images in each class, `[num_classes]`.
+        setting: Name of the setting that draws labels as in the data.
+    """
+    shares = np.asarray(class_counts) / np.sum(class_counts)
+    distance = np.abs(shares - 1.0 / len(shares)).sum() / 2.0
+    if distance <= IMBALANCE:
+        return None
+    return (
+        f"Classes have {np.asarray(class_counts).tolist()} images, and labels "
+        f"of generated images are uniform: {distance:.0%} of them are of "
+        f"another class than in the data. {setting} = 'data' draws labels as "
+        "frequent as there."
+    )
 
 
 def fold_in(seed, number):

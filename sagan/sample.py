@@ -20,6 +20,13 @@ flags.DEFINE_integer("num_images", 64, "How many images.", lower_bound=1)
 flags.DEFINE_integer("columns", 8, "Images in a row.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of the latents.")
 flags.DEFINE_integer("step", None, "Which checkpoint; the newest if not given.")
+flags.DEFINE_enum(
+    "statistics",
+    "moving",
+    ["moving", "standing"],
+    "What batch norm normalises with: the moving moments, or those of batches "
+    "of these very weights.",
+)
 flags.DEFINE_boolean("ema", True, "Use the moving average of the weights.")
 flags.DEFINE_multi_string(
     "gin_bindings", [], "Override the run's config: POINTWISE='gemm'."
@@ -32,6 +39,7 @@ def main(argv):
         from sagan import sampling
         from sagan.builders import build_generator
         from sagan.checkpoints import CHECKPOINT_FOLDER, restore_generator
+        from sagan.evaluation.samples import use_standing_moments
         from sagan.record import parse_recorded_config
         from sagan.replicas import spread
         from sagan.strategies import make_local_strategy
@@ -47,6 +55,8 @@ def main(argv):
             FLAGS.step,
             FLAGS.ema,
         )
+        if FLAGS.statistics == "standing":
+            use_standing_moments(generator, FLAGS.seed)
         inputs = sampling.fixed_inputs(
             generator, FLAGS.num_images, FLAGS.seed, FLAGS.columns
         )

@@ -7,7 +7,7 @@ import gin
 import tensorflow as tf
 from absl import logging
 
-from sagan.assembly import check_fit, make_gan
+from sagan.assembly import check_fit, choose_class_counts, make_gan
 from sagan.checkpoints import (
     CHECKPOINT_FOLDER,
     Checkpoints,
@@ -16,6 +16,8 @@ from sagan.checkpoints import (
 from sagan.data import agreement, make_dataset
 from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining, assist
 from sagan.evaluation.evaluation import make_evaluation
+from sagan.evaluation.samples import STATISTICS
+from sagan.latents import LABELS
 from sagan.logs import RunLog
 from sagan.loop import run_steps, step_calls
 from sagan.outputs import Outputs, Periods
@@ -52,6 +54,7 @@ def train(
     seed: int = 0,
     ema_decay: float = 0.9999,
     ema_start: int = 2000,
+    labels: str = "uniform",
     jit_compile: bool | None = None,
     joint_batch: bool = True,
     accumulation: int = 1,
@@ -66,6 +69,7 @@ def train(
     steps_per_call: int = 1,
     evaluate_every: int = 0,
     evaluate_samples: int = 2048,
+    evaluate_statistics: str = "moving",
     best_by: str = "fid",
     strategy: str = "none",
     num_replicas: int | None = None,
@@ -86,6 +90,8 @@ def train(
         seed: Of initial weights, latents and labels.
         ema_decay: Of the moving average of the generator's weights.
         ema_start: Step until which the average follows the weights.
+        labels: Labels of generated images: "uniform", as the released code has
+            them, or as frequent as in the "data".
         jit_compile: Whether XLA compiles the updates; None for what suits the
             device: on a GPU it does, on a CPU it would be slower.
         joint_batch: Whether real and fake images pass through the
@@ -110,6 +116,9 @@ def train(
             protocol of `make_evaluation`; 0 for none. The best checkpoint is
             kept in the folder `best`.
         evaluate_samples: Generated images of these scores.
+        evaluate_statistics: What batch norm normalises them with: the "moving"
+            moments, which the average of weights averages too, so that they
+            lag, or "standing" ones, those of the averaged weights.
         best_by: Score that the best checkpoint is best by, such as "fid".
         strategy: Which devices to train on: "none" for one, "mirrored" for
             those of this machine, "multi_worker", or "tpu".
@@ -161,6 +170,10 @@ def train(
     check_integers("train", 2, evaluate_samples=evaluate_samples)
     check_choices("train.best_by", [best_by], (*LOWER, *HIGHER))
     check_choices("train.on_nan", [on_nan], ("stop", "restore"))
+    check_choices("train.labels", [labels], LABELS)
+    check_choices(
+        "train.evaluate_statistics", [evaluate_statistics], STATISTICS
+    )
     check_numbers("train", 0, 1, ema_decay=ema_decay)
     if jit_compile is not None:
         check_booleans("train", jit_compile=jit_compile)
@@ -185,6 +198,7 @@ def train(
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     with workers.watched():
+        dataset = make_dataset(data_dir=data_dir, download=download)
         with strategy.scope():
             gan = make_gan(
                 seed=seed,
@@ -193,8 +207,8 @@ def train(
                 jit_compile=jit_compile,
                 joint_batch=joint_batch,
                 accumulation=accumulation,
+                class_counts=choose_class_counts(dataset, labels),
             )
-        dataset = make_dataset(data_dir=data_dir, download=download)
         check_fit(dataset, gan)
         check_replicas(strategy, dataset.batch_size, accumulation)
         workers.check_same(f"{gin.operative_config_str()} {dataset.size}")
@@ -225,7 +239,11 @@ def train(
             return run(
                 start,
                 assist=functools.partial(
-                    assist, generator, evaluate_samples, strategy
+                    assist,
+                    generator,
+                    evaluate_samples,
+                    evaluate_statistics,
+                    strategy,
                 ),
             )
 
@@ -236,7 +254,11 @@ def train(
                 workdir, data_dir, strategy, num_samples=evaluate_samples
             )
             return ScoresInTraining(
-                workdir, evaluation, gan.ema_generator, best_by
+                workdir,
+                evaluation,
+                gan.ema_generator,
+                best_by,
+                evaluate_statistics,
             )
 
         workdir = pathlib.Path(workdir)

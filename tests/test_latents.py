@@ -1,9 +1,10 @@
 """Latents and labels are a function of the seed alone."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from sagan.latents import fold_in
+from sagan.latents import describe_imbalance, draw_latents, fold_in
 
 
 def test_keys_have_64_bits():
@@ -18,3 +19,28 @@ def test_the_dtype_of_a_number_makes_no_difference():
     expected = fold_in([3, 1], 5)
     for number in (tf.constant(5), tf.constant(5, tf.int64), np.int32(5)):
         np.testing.assert_array_equal(fold_in([3, 1], number), expected)
+
+
+@pytest.mark.parametrize("counts", [[100, 900], [0, 5, 0, 15, 0]])
+def test_labels_are_as_frequent_as_in_the_data(counts):
+    n = 20_000
+    _, labels = draw_latents(n, 2, len(counts), [0, 1], counts)
+    assert labels.dtype == tf.int32
+    found = np.bincount(labels, minlength=len(counts))
+    shares = np.array(counts) / np.sum(counts)
+    deviation = np.sqrt(n * shares * (1 - shares))
+    assert np.all(np.abs(found - n * shares) <= 4 * deviation)
+
+
+def test_latents_do_not_depend_on_what_labels_are_drawn_from():
+    expected, _ = draw_latents(8, 4, 3, [0, 1])
+    latents, _ = draw_latents(8, 4, 3, [0, 1], [1, 2, 3])
+    np.testing.assert_array_equal(latents, expected)
+
+
+def test_imbalance_is_the_share_of_images_in_another_class():
+    assert describe_imbalance([45, 55], "labels") is None
+    text = describe_imbalance([10, 90], "train.labels")
+    assert "[10, 90]" in text
+    assert "40%" in text
+    assert "train.labels = 'data'" in text

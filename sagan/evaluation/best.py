@@ -30,12 +30,15 @@ class ScoresInTraining:
         evaluation: Under whose protocol.
         generator: The generator that holds the moving average.
         by: Of `LOWER` or `HIGHER`: what the best checkpoint is best by.
+        statistics: Of `STATISTICS`: what batch norm normalises with.
 
     Raises:
         ValueError: If the protocol has no such score.
     """
 
-    def __init__(self, workdir, evaluation: Evaluation, generator, by):
+    def __init__(
+        self, workdir, evaluation: Evaluation, generator, by, statistics
+    ):
         if by not in evaluation.floor:
             raise ValueError(
                 f"train.best_by is {by!r}, which these scores lack: expected "
@@ -46,6 +49,7 @@ class ScoresInTraining:
         self.evaluation = evaluation
         self.generator = generator
         self.by = by
+        self.statistics = statistics
         self.record = None  # Of the last step that was scored.
         folder, old = self.workdir / BEST_FOLDER, self.workdir / _OLD
         if old.exists() and not folder.exists():
@@ -53,7 +57,9 @@ class ScoresInTraining:
 
     def measure(self, step: int) -> dict[str, float]:
         """Scores a step, for the record; returns scores by name for the log."""
-        record = self.evaluation.record(self.generator, step, "ema")
+        record = self.evaluation.record(
+            self.generator, step, "ema", self.statistics
+        )
         write_record(self.workdir, record)
         self.record = record
         logging.info(
@@ -103,7 +109,11 @@ class ScoresInTraining:
             return {}
 
     def _kind(self):
-        return {"by": self.by, "protocol": self.record["protocol"]}
+        return {
+            "by": self.by,
+            "statistics": self.statistics,
+            "protocol": self.record["protocol"],
+        }
 
     def _keep(self, checkpoint):
         folder = self.workdir / BEST_FOLDER
@@ -128,18 +138,22 @@ class ScoresInTraining:
 
 
 def assist(
-    generator, num_samples: int, strategy: tf.distribute.Strategy
+    generator,
+    num_samples: int,
+    statistics: str,
+    strategy: tf.distribute.Strategy,
 ) -> None:
     """Makes another worker's part of the images that the chief measures.
 
     Args:
         generator: The generator that holds the moving average.
         num_samples: Generated images of the chief's `Evaluation`.
+        statistics: Of `STATISTICS`, as the chief's.
         strategy: Of all workers.
     """
     seed = gin.get_bindings("make_evaluation").get("seed", 0)
     images = sample_batches(
-        generator, num_samples, seed, BATCH_SIZE, "moving", strategy
+        generator, num_samples, seed, BATCH_SIZE, statistics, strategy
     )
     for _ in images:
         pass  # The chief has them.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import gin
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -21,6 +22,7 @@ from sagan.evaluation.reference import (
     open_real,
 )
 from sagan.evaluation.samples import BATCH_SIZE, STATISTICS, sample_batches
+from sagan.latents import LABELS, describe_imbalance
 from sagan.machine import peak_memory_bytes
 from sagan.metrics.classifier_files import default_folder
 from sagan.metrics.embedding import Embedded, embed_images
@@ -50,6 +52,8 @@ class Evaluation:
         seed: Of the latents.
         kept: Of how many images features are kept, for other scores than FID.
         strategy: On whose replicas images are generated.
+        class_counts: Real images by class, if labels of generated images are
+            as frequent; None for uniform labels.
     """
 
     network: FeatureNetwork
@@ -61,6 +65,7 @@ class Evaluation:
     seed: int
     kept: int
     strategy: tf.distribute.Strategy
+    class_counts: np.ndarray | None
 
     def record(
         self, generator, step: int, weights: str, statistics: str = "moving"
@@ -84,6 +89,7 @@ class Evaluation:
             BATCH_SIZE,
             statistics,
             self.strategy,
+            self.class_counts,
         )
         fake = embed_images(self.network, batches, self.kept)
         scores, warnings = score(self.real, fake, self.num_classes)
@@ -115,6 +121,7 @@ def make_evaluation(
     floor_split: str = "test",
     seed: int = 0,
     kept: int = 10_000,
+    labels: str = "uniform",
 ) -> Evaluation:
     """Opens what scores need, by the config's data set.
 
@@ -136,6 +143,8 @@ def make_evaluation(
         seed: Of the latents.
         kept: Of how many real and generated images other scores than FID and
             IS are computed.
+        labels: Labels of generated images: "uniform", or as frequent as those
+            of the real images, "data".
 
     Raises:
         ValueError: If a setting is out of range, or something is not there.
@@ -148,6 +157,7 @@ def make_evaluation(
         kept=kept,
     )
     check_integers("make_evaluation", 0, seed=seed)
+    check_choices("make_evaluation.labels", [labels], LABELS)
     split = split or config_split()
     # First: that it is not there is known at once, data may take long.
     name = gin.get_bindings("make_dataset").get("name")
@@ -183,12 +193,20 @@ def make_evaluation(
     floor, warnings = score(reference, other, dataset.num_classes)
     for text in warnings:
         logging.warning("Real images: %s", text)
+    if other.count != num_samples:
+        logging.warning(
+            "The floor is of %d real images, scores are of %d generated ones: "
+            "the bias of FID goes as one over their number.",
+            other.count,
+            num_samples,
+        )
     return Evaluation(
         network=network,
         real=real,
         floor=floor,
         protocol=_describe(network, dataset)
         | {
+            "labels": labels if dataset.num_classes else "none",
             "split": split,
             "num_samples": num_samples,
             "num_real": num_real,
@@ -202,7 +220,27 @@ def make_evaluation(
         seed=seed,
         kept=kept,
         strategy=strategy,
+        class_counts=_class_counts(real, dataset.num_classes, labels, strategy),
     )
+
+
+def _class_counts(real, num_classes, labels, strategy):
+    """Returns real images by class, if generated ones are to be as frequent."""
+    if not num_classes:
+        return None
+    counts = np.zeros(num_classes, np.int64)
+    counts[: len(real.class_counts)] = real.class_counts
+    if labels == "data":
+        if strategy.num_replicas_in_sync > 1 and not is_mirrored(strategy):
+            raise ValueError(
+                "make_evaluation.labels is 'data', but of several workers only "
+                "one knows the real images: take 'uniform' in training, and "
+                "score checkpoints with python -m sagan.evaluate."
+            )
+        return counts
+    if text := describe_imbalance(counts, "make_evaluation.labels"):
+        logging.warning(text)
+    return None
 
 
 def _describe(network, dataset):
@@ -218,7 +256,6 @@ def _describe(network, dataset):
         "resize": network.resize,
         "quantised": "uint8",
         "tensor_float_32": _uses_tensor_float_32(),
-        "labels": "uniform" if dataset.num_classes else "none",
         "neighbours": NEIGHBOURS,
     }
 

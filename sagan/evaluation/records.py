@@ -59,8 +59,8 @@ def table(records: list[dict[str, object]]) -> list[str]:
         )
         for record in records
     ]
-    floor = first["floor"]
-    rows.append(("real images", "", "", *_cells(floor, names)))
+    floor = f"{first['protocol']['num_floor']} real images"
+    rows.append((floor, "", "", *_cells(first["floor"], names)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
@@ -95,7 +95,8 @@ def protocol_line(record: dict[str, object]) -> str:
     """Returns the protocol of a record in a line."""
     protocol = record["protocol"]
     return (
-        f"{protocol['num_samples']} samples against {protocol['num_real']} of "
+        f"{protocol['num_samples']} samples (labels: {protocol['labels']}) "
+        f"against {protocol['num_real']} of "
         f"{protocol['dataset']} ({protocol['split']}), "
         f"{protocol['image_size']} pixels, {protocol['features']} "
         f"{protocol['features_sha256'][:12]}, resize: {protocol['resize']}; "

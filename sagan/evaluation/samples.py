@@ -26,8 +26,9 @@ def sample_batches(
     batch_size: int,
     statistics: str,
     strategy: tf.distribute.Strategy | None = None,
+    class_counts: np.ndarray | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields generated images and their labels, which are drawn uniformly.
+    """Yields generated images and their labels.
 
     Latents and labels are a function of `num_samples` and `seed`. The
     generator's variables are afterwards as before. Where `strategy` has
@@ -42,17 +43,16 @@ def sample_batches(
         statistics: One of `STATISTICS`.
         strategy: On whose replicas images are made; None for one. A batch
             whose own moments normalise it is on one device.
+        class_counts: Of `draw_latents`.
 
     Yields:
         Images `[batch, size, size, channels]`, float32 in [-1, 1], and labels
         `[batch]`, int32.
     """
-    inputs = draw_latents(
-        num_samples, generator.latent_dim, generator.num_classes, [seed, 0]
-    )
+    inputs = _draw(generator, num_samples, [seed, 0], class_counts)
     with _kept_state(generator) as restore:
         if statistics == "standing":
-            _stand(generator, seed, batch_size, restore)
+            use_standing_moments(generator, seed, batch_size, class_counts)
         if statistics == "batch":
             call = _compiled(generator, training=True)
         else:
@@ -99,18 +99,33 @@ def _kept_state(generator):
         restore()
 
 
-def _stand(generator, seed, batch_size, restore):
-    """Sets the moving moments to those of `_STANDING_BATCHES` batches."""
+def use_standing_moments(
+    generator, seed: int, batch_size: int = BATCH_SIZE, class_counts=None
+) -> None:
+    """Sets moving moments to those of some batches of these very weights.
+
+    Args:
+        generator: A `Generator`; all else of it is left as it was.
+        seed: Seed for latents and labels of the batches.
+        batch_size: Images in each of them.
+        class_counts: Of `draw_latents`.
+
+    Source: Brock et al. (2019), arXiv:1809.11096, section 4.1.
+    """
     norms = batch_norms(generator)
     decays = [layer.decay for layer in norms]
-    try:
-        for layer in norms:
-            layer.decay = 0.0  # Moving moments are then those of the batch.
-        batches = list(_moments(generator, norms, seed, batch_size))
-    finally:
-        for layer, decay in zip(norms, decays, strict=True):
-            layer.decay = decay
-    restore()
+    inputs = [
+        _draw(generator, batch_size, [seed, 1 + i], class_counts)
+        for i in range(_STANDING_BATCHES)
+    ]
+    with _kept_state(generator):
+        try:
+            for layer in norms:
+                layer.decay = 0.0  # Moving moments are then those of the batch.
+            batches = list(_moments(generator, norms, inputs))
+        finally:
+            for layer, decay in zip(norms, decays, strict=True):
+                layer.decay = decay
     for layer, moments in zip(norms, zip(*batches, strict=True), strict=True):
         means, squares = np.mean(moments, axis=0, dtype=np.float64)
         layer.moving_mean.assign(means)
@@ -119,18 +134,21 @@ def _stand(generator, seed, batch_size, restore):
         layer.moving_variance.assign(variances)
 
 
-def _moments(generator, norms, seed, batch_size):
+def _draw(generator, number, seed, class_counts):
+    return draw_latents(
+        number,
+        generator.latent_dim,
+        generator.num_classes,
+        seed,
+        class_counts,
+    )
+
+
+def _moments(generator, norms, inputs):
     """Yields, for each batch, each layer's means and means of squares."""
     call = _compiled(generator, training=True)
-    for i in range(_STANDING_BATCHES):
-        call(
-            *draw_latents(
-                batch_size,
-                generator.latent_dim,
-                generator.num_classes,
-                [seed, 1 + i],
-            )
-        )
+    for latents, labels in inputs:
+        call(latents, labels)
         yield [
             (mean, layer.moving_variance.numpy() + np.square(mean))
             for layer in norms

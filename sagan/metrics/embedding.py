@@ -1,5 +1,6 @@
 """A set of images as a feature network sees it: what scores are made of."""
 
+import collections
 import dataclasses
 from collections.abc import Iterable
 
@@ -20,6 +21,7 @@ class Embedded:
         covariance: Of all features, `[features, features]`, float64.
         features: Of the first images, `[kept, features]`, float32.
         labels: Of the same, `[kept]`, int32.
+        class_counts: Number of images by label, of all, int64.
         logits: Of all images, `[count, classes]`, float32, or None.
     """
 
@@ -28,6 +30,7 @@ class Embedded:
     covariance: np.ndarray
     features: np.ndarray
     labels: np.ndarray
+    class_counts: np.ndarray
     logits: np.ndarray | None
 
     def save(self, path) -> None:
@@ -68,6 +71,7 @@ def embed_images(
             if there is no image.
     """
     moments, features, logits, labels = None, [], [], []
+    class_counts = collections.Counter()
     seen = 0
     for images, batch_labels in batches:
         images = np.asarray(images)
@@ -77,6 +81,7 @@ def embed_images(
         if moments is None:
             moments = Moments(batch_features.shape[1])
         moments.update(batch_features)
+        class_counts.update(np.asarray(batch_labels).tolist())
         if seen < kept:
             features.append(batch_features[: kept - seen])
             labels.append(np.asarray(batch_labels)[: kept - seen])
@@ -91,6 +96,7 @@ def embed_images(
         moments.covariance,
         np.concatenate(features),
         np.concatenate(labels),
+        np.array([class_counts[i] for i in range(max(class_counts) + 1)]),
         np.concatenate(logits) if logits else None,
     )
 

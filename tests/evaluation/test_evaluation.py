@@ -75,7 +75,7 @@ def test_the_best_checkpoint_is_kept(run):
 
 def scores_by(workdir, by):
     evaluation = types.SimpleNamespace(floor={"fid": 0.1, "recall": 0.9})
-    return ScoresInTraining(workdir, evaluation, None, by)
+    return ScoresInTraining(workdir, evaluation, None, by, "moving")
 
 
 def test_a_score_that_there_is_not_is_refused_before_training(tmp_path):
@@ -164,7 +164,7 @@ def test_the_command_scores_checkpoints(run):
         for weights in ("ema", "raw")
         for statistics in ("moving", "standing")
     ]
-    assert rows[9][:2] == ["real", "images"]
+    assert rows[9][1:3] == ["real", "images"]
     assert "130 samples against 200 of synthetic (train)" in result.stdout
     records = read_records(run)[before:]
     assert len(records) == 8

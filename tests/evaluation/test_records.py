@@ -12,7 +12,12 @@ from sagan.evaluation.records import (
     write_record,
 )
 
-PROTOCOL = {"dataset": "cifar10", "num_samples": 100, "features_sha256": "ab"}
+PROTOCOL = {
+    "dataset": "cifar10",
+    "num_samples": 100,
+    "num_floor": 4,
+    "features_sha256": "ab",
+}
 
 
 def record(step=10, **changes):
@@ -44,17 +49,19 @@ def test_records_come_back_with_commit_and_time(tmp_path):
 def test_scores_on_record_are_in_a_table_for_each_protocol():
     known = {
         "num_real": 5, "split": "train", "image_size": 32, "features": "net",
-        "resize": "none", "num_floor": 4, "floor_split": "test",
+        "resize": "none", "labels": "uniform", "floor_split": "test",
     }  # fmt: skip
     records = [
         record(step, protocol=PROTOCOL | known | {"num_samples": count})
         for step, count in ((10, 100), (10, 500), (20, 100))
     ]
     lines = tables(records)
-    assert lines[0].startswith("100 samples against 5 of cifar10 (train)")
+    assert lines[0].startswith(
+        "100 samples (labels: uniform) against 5 of cifar10 (train)"
+    )
     assert [line.split()[0] for line in lines[2:4]] == ["10", "20"]
     assert lines[5] == ""
-    assert lines[6].startswith("500 samples against 5 of cifar10 (train)")
+    assert lines[6].startswith("500 samples (labels: uniform) against 5")
     assert len(lines) == 10
 
 
@@ -63,7 +70,7 @@ def test_a_table_has_a_row_for_each_and_the_floor():
     assert rows[0].split() == ["step", "weights", "batch", "norm", "fid", "kid"]
     assert rows[1].split() == ["10", "ema", "moving", "22.345", "0.0100"]
     assert rows[2].split() == ["20", "raw", "moving", "32.345", "0.0100"]
-    assert rows[3].split() == ["real", "images", "1.500", "0.0000"]
+    assert rows[3].split() == ["4", "real", "images", "1.500", "0.0000"]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_standing_statistics_are_the_average_of_batches(generator, monkeypatch):
     from sagan.evaluation import samples
 
     drawn = samples.draw_latents(8, generator.latent_dim, 3, [0, 0])
-    monkeypatch.setattr(samples, "draw_latents", lambda *_: drawn)
+    monkeypatch.setattr(samples, "draw_latents", lambda *_, **__: drawn)
     standing, _ = draw(generator, statistics="standing", count=8)
     batch, _ = draw(generator, statistics="batch", count=8)
     # `u` moves on from batch to batch, and with it the kernels, a little.
