@@ -165,7 +165,7 @@ def test_the_command_scores_checkpoints(run):
         for statistics in ("moving", "standing")
     ]
     assert rows[9][1:3] == ["real", "images"]
-    assert "130 samples against 200 of synthetic (train)" in result.stdout
+    assert "130 samples (labels: uniform) against 200" in result.stdout
     records = read_records(run)[before:]
     assert len(records) == 8
     for record in records:
