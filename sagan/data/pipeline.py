@@ -291,8 +291,8 @@ def _open_tfds(source, prepare, shape, buffers, num_classes):
 
     shards = source.shards(len(buffers))
     reads = [
-        read_stream(shard, int(shard.cardinality()), buffer, decode)
-        for shard, buffer in zip(shards, buffers, strict=True)
+        read_stream(encoded, size, buffer, decode)
+        for (size, encoded), buffer in zip(shards, buffers, strict=True)
     ]
     return read_shards(reads), None
 
