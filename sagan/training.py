@@ -13,7 +13,7 @@ from sagan.checkpoints import (
     Checkpoints,
     checkpoint_steps,
 )
-from sagan.data import agreement, make_dataset
+from sagan.data import agreement, is_synthetic, make_dataset
 from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining, assist
 from sagan.evaluation.evaluation import make_evaluation
 from sagan.evaluation.samples import STATISTICS
@@ -301,7 +301,7 @@ def _make_grids(workdir, gan, dataset, num_samples):
         workdir / SAMPLE_FOLDER,
         {"raw": gan.generator, "ema": gan.ema_generator},
         num_samples,
-        score=agreement if dataset.name == "synthetic" else None,
+        score=agreement if is_synthetic(dataset.name) else None,
     )
     grids.save_real(dataset)
     return grids

@@ -3,8 +3,10 @@
   python scripts/measure_agreement.py --workdir=runs/synthetic
 
 The rule: the shapes in the left and in the right half agree in kind and in
-colour. Beside the samples stand real images, for which it always holds, and
-real images whose right halves were dealt anew, for which it holds by chance.
+colour. `found` is the share of images with a shape recognised in each half;
+the other columns are shares of those. Chance is what the same images reach
+after their right halves were exchanged among images of one label, so that
+neither what the label tells nor a preferred colour counts as agreement.
 """
 
 from absl import app, flags
@@ -14,7 +16,9 @@ from sagan.startup import command, start_tensorflow
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 flags.DEFINE_integer("num_images", 512, "Images a row.", lower_bound=2)
-flags.DEFINE_integer("seed", 1, "Of latents, and of the shuffled halves.")
+flags.DEFINE_integer("seed", 1, "Seed for latents and for exchanged halves.")
+
+COLUMNS = ("kind", "colour", "agreement")
 
 
 def main(argv):
@@ -23,32 +27,42 @@ def main(argv):
         from sagan import sampling
         from sagan.builders import build_generator
         from sagan.checkpoints import restore_generator
-        from sagan.data import agreement, make_dataset, shuffle_halves
+        from sagan.data import make_dataset
         from sagan.record import parse_recorded_config
 
         parse_recorded_config(FLAGS.workdir)
         dataset = make_dataset(batch_size=FLAGS.num_images)
-        real = next(iter(dataset.batches()))[0].numpy()
+        images, labels = next(iter(dataset.batches()))
         generator = build_generator()
-        rows = {
-            "real images": real,
-            "shuffled halves": shuffle_halves(real, FLAGS.seed),
-        }
+        rows = {"real images": (images.numpy(), labels)}
         for name, ema in (("samples (ema)", True), ("samples (raw)", False)):
             restore_generator(
                 f"{FLAGS.workdir}/checkpoints", generator, ema=ema
             )
-            inputs = sampling.fixed_inputs(
+            latents, labels = sampling.fixed_inputs(
                 generator, FLAGS.num_images, FLAGS.seed
             )
-            rows[name] = sampling.generate(generator, *inputs)
-        print(f"{'agreement':18}{'both':>8}{'kind':>8}{'colour':>8}")
-        for name, images in rows.items():
-            share = agreement(images)
-            print(
-                f"{name:18}{share['agreement']:8.1%}{share['kind']:8.1%}"
-                f"{share['colour']:8.1%}"
-            )
+            images = sampling.generate(generator, latents, labels)
+            rows[name] = images, labels
+        print_table(rows)
+
+
+def print_table(rows):
+    """Prints scores and their chance levels of `(images, labels)` by name."""
+    from sagan.data import agreement, shuffle_halves
+
+    chances = [f"chance {column}" for column in COLUMNS]
+    titles = ("found", *COLUMNS, *chances)
+    print(f"{'':13}" + "".join(f"{title:>18}" for title in titles))
+    for name, (images, labels) in rows.items():
+        scores = agreement(images)
+        chance = agreement(shuffle_halves(images, FLAGS.seed, labels))
+        shares = [
+            scores["both_found"],
+            *(scores[f"{column}_if_found"] for column in COLUMNS),
+            *(chance[f"{column}_if_found"] for column in COLUMNS),
+        ]
+        print(f"{name:13}" + "".join(f"{share:18.1%}" for share in shares))
 
 
 if __name__ == "__main__":

@@ -2,20 +2,24 @@
 
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from sagan.data.tfds_builders import make_builder
 
-def write_fake(name, root, train, **splits):
+
+def write_fake(name, root, train, num_files=1, **splits):
     """Writes examples as the splits of a data set that TFDS has prepared.
 
     Args:
         name: A data set that TFDS knows.
         root: Folder of prepared data sets.
         train: Examples of the split "train".
+        num_files: Files of each split, as equal as can be.
         **splits: Those of others.
     """
-    builder = tfds.builder(name, data_dir=root, try_gcs=False)
+    builder = make_builder(name, root)
     features = builder.info.features
     folder = pathlib.Path(root) / name / str(builder.version)
     folder.mkdir(parents=True)
@@ -27,17 +31,24 @@ def write_fake(name, root, train, **splits):
             split=split,
             filetype_suffix="tfrecord",
         )
-        path = template.sharded_filepath(shard_index=0, num_shards=1)
         records = [
             features.serialize_example(features.encode_example(example))
             for example in examples
         ]
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for record in records:
-                writer.write(record)
+        parts = [
+            [records[i] for i in part]
+            for part in np.array_split(range(len(records)), num_files)
+        ]
+        for index, part in enumerate(parts):
+            path = template.sharded_filepath(
+                shard_index=index, num_shards=num_files
+            )
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for record in part:
+                    writer.write(record)
         info = tfds.core.SplitInfo(
             name=split,
-            shard_lengths=[len(records)],
+            shard_lengths=[len(part) for part in parts],
             num_bytes=sum(map(len, records)),
             filename_template=template,
         )

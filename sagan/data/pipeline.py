@@ -8,7 +8,6 @@ import gin
 import numpy as np
 from absl import logging
 
-from sagan.data import synthetic
 from sagan.data.batches import ImageDataset
 from sagan.data.cache import check_memory, fill_cache, prepare_some
 from sagan.data.failures import reading
@@ -20,11 +19,15 @@ from sagan.data.reading import (
     read_shards,
     read_stream,
 )
+from sagan.data.synthetic import (
+    LABELS,
+    is_synthetic,
+    make_synthetic_images,
+)
 from sagan.data.tfds_images import TfdsImages
 from sagan.settings import check_booleans, check_integers
 
 _FOLDER = "folder:"
-_SYNTHETIC = "synthetic"
 
 
 @gin.configurable(denylist=["data_dir", "download"])
@@ -52,25 +55,27 @@ def make_dataset(
     the batches an uninterrupted one would have.
 
     Args:
-        name: "folder:PATH", "synthetic", or a dataset of TFDS.
+        name: "folder:PATH", "synthetic", "synthetic_positions", or a dataset
+            of TFDS.
         image_size: Side of the images in pixels.
         batch_size: Images in a batch: of all devices together.
         seed: Seed of the order and the flips, not negative.
         channels: 3, or 1 for grey images.
         num_classes: Number of classes in the data, or 0 to ignore labels.
         split: Split or slice ("train[:90%]") of a TFDS dataset; "train" or
-            "test" of the synthetic one.
+            "test" of the synthetic ones.
         flip: Whether half of the images, chosen anew each epoch, are mirrored.
         cache: Whether all prepared images are held in memory as uint8. If not,
             they are decoded as they are needed.
         shuffle_buffer: Number of encoded examples a TFDS dataset is shuffled
-            among when it is not cached. Cached images and folders are always
-            shuffled as a whole.
+            among when it is not cached, after the order of its files was drawn
+            for the epoch. Cached images and folders are always shuffled as a
+            whole.
         shards: Parts that a TFDS dataset which is not cached is cut into, a
             divisor of the batch. Each is shuffled by itself and has as many
             images in every batch, so that of several workers, whose number
             divides it, each reads only its own part of the files.
-        num_examples: Size of the synthetic dataset, 10,000 if not given.
+        num_examples: Size of a synthetic dataset, 10,000 if not given.
         crop_size: Side of the centre square that is kept before resizing, in
             pixels; by default that of `CUSTOMARY_CROPS`, or the largest.
         max_unreadable: Largest tolerated fraction of broken files in a folder.
@@ -97,10 +102,10 @@ def make_dataset(
         crop_size=1 if crop_size is None else crop_size,
         num_examples=1 if num_examples is None else num_examples,
     )
-    if num_examples is not None and name != _SYNTHETIC:
+    if num_examples is not None and not is_synthetic(name):
         raise ValueError(
-            f"num_examples={num_examples} is for 'synthetic' alone; for part "
-            f"of a TFDS dataset use split='train[:{num_examples}]'."
+            f"num_examples={num_examples} is for synthetic sets alone; for "
+            f"part of a TFDS dataset use split='train[:{num_examples}]'."
         )
     _check_shards(shards, name, cache, batch_size, shuffle_buffer)
     started = time.monotonic()
@@ -112,9 +117,9 @@ def make_dataset(
         channels=channels,
     )
     failures = contextlib.nullcontext
-    if name == _SYNTHETIC:
+    if is_synthetic(name):
         size = 10_000 if num_examples is None else num_examples
-        read, labels = _open_synthetic(size, shape, split, num_classes)
+        read, labels = _open_synthetic(name, size, shape, split, num_classes)
     elif name.startswith(_FOLDER):
         folder = _find_folder(name, split, num_classes)
         failures = functools.partial(
@@ -183,7 +188,7 @@ def _check_arguments(name, channels):
 def _check_shards(shards, name, cache, batch_size, shuffle_buffer):
     if shards == 1:
         return
-    if cache or name == _SYNTHETIC or name.startswith(_FOLDER):
+    if cache or is_synthetic(name) or name.startswith(_FOLDER):
         raise ValueError(
             f"make_dataset.shards is {shards}, but is for a TFDS dataset with "
             "make_dataset.cache = False: others need no parts, since each "
@@ -236,16 +241,16 @@ def _check_contents(name, images, labels, num_classes):
         )
 
 
-def _open_synthetic(size, shape, split, num_classes):
+def _open_synthetic(name, size, shape, split, num_classes):
     image_size, _, channels = shape
     if channels != 3:
         raise ValueError(
-            "The synthetic dataset is about colour: it needs channels=3, got "
+            "A synthetic dataset is about colour: it needs channels=3, got "
             f"{channels}."
         )
-    _check_classes(_SYNTHETIC, num_classes, len(synthetic.KINDS))
+    _check_classes(name, num_classes, len(LABELS[name]))
     check_memory(size, shape)
-    images, labels = synthetic.make_synthetic_images(size, image_size, split)
+    images, labels = make_synthetic_images(size, image_size, split, name)
     return read_arrays(images, labels), labels
 
 
@@ -291,8 +296,8 @@ def _open_tfds(source, prepare, shape, buffers, num_classes):
 
     shards = source.shards(len(buffers))
     reads = [
-        read_stream(shard, int(shard.cardinality()), buffer, decode)
-        for shard, buffer in zip(shards, buffers, strict=True)
+        read_stream(encoded, size, buffer, decode)
+        for (size, encoded), buffer in zip(shards, buffers, strict=True)
     ]
     return read_shards(reads), None
 

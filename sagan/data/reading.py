@@ -83,12 +83,14 @@ def read_by_index(load, size: int, prepare):
 def read_stream(encoded, size: int, shuffle_buffer: int, decode):
     """A `read` function over a dataset that can only be read front to back.
 
-    Each epoch passes the encoded examples through a shuffle buffer seeded by
-    (seed, epoch). To start inside an epoch, the examples before it are read
-    and shuffled again but not decoded.
+    Each epoch reads the encoded examples in an order drawn by (seed, epoch)
+    and passes them through a shuffle buffer seeded likewise. To start inside
+    an epoch, the examples before it are read and shuffled again but not
+    decoded.
 
     Args:
-        encoded: Dataset of `(bytes, label)`, the same at every pass.
+        encoded: Function from a seed (int64 tensor) to a dataset of all
+            `(bytes, label)`, in an order that depends on the seed alone.
         size: Number of examples in it.
         shuffle_buffer: Number of encoded examples to draw from.
         decode: TensorFlow function from bytes to the prepared image.
@@ -103,11 +105,13 @@ def read_stream(encoded, size: int, shuffle_buffer: int, decode):
             # this traced function alone, so that `seed` decides by itself.
             tf.random.set_seed(1)
             key = tf.stack([tf.constant(seed, tf.int64), epoch])
-            epoch_seed = tf.random.stateless_uniform(
-                [], key, 1, tf.int64.max, tf.int64, alg="philox"
+            order_seed, buffer_seed = tf.unstack(
+                tf.random.stateless_uniform(
+                    [2], key, 1, tf.int64.max, tf.int64, alg="philox"
+                )
             )
-            return encoded.shuffle(
-                shuffle_buffer, epoch_seed, reshuffle_each_iteration=False
+            return encoded(order_seed).shuffle(
+                shuffle_buffer, buffer_seed, reshuffle_each_iteration=False
             )
 
         first_epoch, offset = divmod(first, size)

@@ -6,12 +6,23 @@ agree in kind and in colour. A generator whose two halves do not know of each
 other can draw good shapes but agrees only by chance, which is what makes the
 set a test of attention; `sagan.data.agreement` measures it.
 
+The images have two sets of labels, by the name of the data set:
+
+- "synthetic": the kind of the shapes. A conditional generator is told it in
+  both halves, so that only the colour must be agreed on.
+- "synthetic_positions": whether the left and the right shape are in the upper
+  or the lower half. That is independent of kind and colour, so that both must
+  be agreed on.
+
 This set is the project's own and is made here, so it needs no download.
 """
 
 import numpy as np
 
 KINDS = ("disc", "square", "triangle", "cross")
+POSITIONS = ("both above", "right below", "left below", "both below")
+# What the labels name, by the name of the data set.
+LABELS = {"synthetic": KINDS, "synthetic_positions": POSITIONS}
 COLOURS = ("red", "yellow", "green", "cyan", "blue", "magenta")
 # Hues 60 degrees apart, all of one chroma (largest less smallest channel), so
 # that a shape stands out from the grey alike in every colour.
@@ -34,8 +45,16 @@ _SEEDS = {"train": 20180521, "test": 20190612}
 _CHUNK = 1024
 
 
+def is_synthetic(name: str) -> bool:
+    """Whether a data set of this name is made here."""
+    return name in LABELS
+
+
 def make_synthetic_images(
-    num_examples: int, image_size: int, split: str = "train"
+    num_examples: int,
+    image_size: int,
+    split: str = "train",
+    name: str = "synthetic",
 ):
     """Draws the first `num_examples` images of the synthetic set.
 
@@ -47,14 +66,20 @@ def make_synthetic_images(
         image_size: Side in pixels, at least 16; 32 or more to tell the kinds
             apart with ease.
         split: "train" or "test".
+        name: Key of `LABELS`; the images are the same.
 
     Returns:
         `(images, labels)`: uint8 `[num_examples, image_size, image_size, 3]`
-        and int32 `[num_examples]`, the index of the shapes' kind in `KINDS`.
+        and int32 `[num_examples]`, indices in `LABELS[name]`.
 
     Raises:
-        ValueError: If the split is unknown or the images are too small.
+        ValueError: If the split or the name is unknown or the images are too
+            small.
     """
+    if not is_synthetic(name):
+        raise ValueError(
+            f"There is no synthetic set {name!r}; use one of {sorted(LABELS)}."
+        )
     if split not in _SEEDS:
         raise ValueError(
             f"The synthetic set has no split {split!r}; use one of "
@@ -73,7 +98,18 @@ def make_synthetic_images(
     for start in range(0, num_examples, _CHUNK):
         chunk = slice(start, start + _CHUNK)
         images[chunk] = _draw(draws[chunk], image_size)
-    return images, _pick(draws[:, 0], len(KINDS)).astype(np.int32)
+    return images, _labels(draws, LABELS[name])
+
+
+def _labels(draws, names):
+    if names is KINDS:
+        labels = _pick(draws[:, 0], len(KINDS))
+    else:
+        # A shape whose vertical draw is above a half has its centre below the
+        # image's.
+        left_below, right_below = draws[:, [11, 14]].T > 0.5
+        labels = 2 * left_below + right_below
+    return labels.astype(np.int32)
 
 
 def _pick(draws, num_choices):

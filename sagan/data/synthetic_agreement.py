@@ -5,6 +5,8 @@ most coloured; its kind is the one whose outline, drawn with the same area and
 centre, overlaps it best; its colour is the nearest hue of the palette.
 """
 
+import math
+
 import numpy as np
 
 from sagan.data.synthetic import KINDS, PALETTE, shape_masks
@@ -31,8 +33,15 @@ def agreement(images) -> dict[str, float]:
     Returns:
         Fractions of all images: `both_found` (a shape can be recognised in
         each half), and of these also `kind` (same kind), `colour` (same
-        colour) and `agreement` (both). By chance alone `agreement` is
-        `both_found / (kinds * colours)`.
+        colour) and `agreement` (both). The same three as fractions of the
+        images in which both were found: `kind_if_found`, `colour_if_found`,
+        `agreement_if_found`; NaN if there are none.
+
+        What halves that do not know of each other reach depends on what the
+        label tells them. If found, with uniform kinds and colours: kind 1/4,
+        colour 1/6, agreement 1/24; where both are told the kind, as in
+        "synthetic", kind 1, colour and agreement 1/6. For other images, such
+        as of a generator that prefers a colour, `shuffle_halves` gives it.
 
     Raises:
         ValueError: If the images are not square RGB images, or there are none.
@@ -53,22 +62,34 @@ def agreement(images) -> dict[str, float]:
         kind = both & (left[0] == right[0])
         colour = both & (left[1] == right[1])
         parts.append(np.stack([both, kind, colour, kind & colour]))
-    fractions = np.concatenate(parts, axis=1).mean(axis=1)
-    names = ("both_found", "kind", "colour", "agreement")
-    return dict(zip(names, map(float, fractions), strict=True))
+    found, *agree = np.concatenate(parts, axis=1).sum(axis=1).tolist()
+    names = ("kind", "colour", "agreement")
+    agree = dict(zip(names, agree, strict=True))
+    if_found = {
+        f"{name}_if_found": count / found if found else math.nan
+        for name, count in agree.items()
+    }
+    of_all = {"both_found": found} | agree
+    return {k: count / len(images) for k, count in of_all.items()} | if_found
 
 
-def shuffle_halves(images, seed: int = 0):
+def shuffle_halves(images, seed: int = 0, labels=None):
     """Gives each image the right half of another: agreement by chance.
 
     Args:
         images: `[n, size, size, 3]`, of any dtype; n at least 2.
-        seed: Of whose half each gets.
+        seed: Seed for whose half each gets.
+        labels: `[n]`. Halves are exchanged among images of one label, as what
+            a label tells is no agreement by chance; an image that is alone
+            with its label keeps its half. None: among all.
     """
     half = images.shape[2] // 2
     order = np.random.default_rng(seed).permutation(len(images))
+    labels = np.zeros(len(images)) if labels is None else np.asarray(labels)
     others = np.empty_like(order)
-    others[order] = np.roll(order, 1)
+    for label in np.unique(labels):
+        rows = order[labels[order] == label]
+        others[rows] = np.roll(rows, 1)
     return np.concatenate([images[:, :, :half], images[others, :, half:]], 2)
 
 

@@ -1,11 +1,17 @@
 """Images from TensorFlow Datasets, checked before anything is read."""
 
-import difflib
 import functools
-import os
+import itertools
 
 import numpy as np
 import tensorflow as tf
+
+from sagan.data.tfds_builders import how_to_repair, open_builder
+
+# Pieces of about equal size whose order is drawn for each epoch. The positions
+# of an example in two epochs then correlate by 1 / sqrt(64) at most times; a
+# file is skipped through once for each piece in it, far faster than read.
+_PIECES = 64
 
 
 class TfdsImages:
@@ -38,23 +44,11 @@ class TfdsImages:
         # Here, as it takes long to import and other sources do without.
         import tensorflow_datasets as tfds
 
-        data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-        if data_dir and not download and not os.path.isdir(data_dir):
-            raise FileNotFoundError(
-                f"data_dir {str(data_dir)!r} does not exist (looked in "
-                f"{os.getcwd()!r}). Give the folder of prepared datasets, or "
-                "add --download to make it."
-            )
-        builder = _find_builder(tfds, name, data_dir)
-        _check_image(tfds, name, builder.info.features)
-        if not builder.is_prepared():
-            if not download:
-                raise FileNotFoundError(_how_to_prepare(builder, data_dir))
-            _prepare(builder)
+        builder = open_builder(name, data_dir, download)
         self.name = builder.name
         folder = str(builder.data_dir)
         self.place = f"Dataset {builder.info.full_name} in {folder!r}"
-        self.fix = _how_to_repair(folder)
+        self.fix = how_to_repair(folder)
         self.size = _count_examples(builder, split)
         features = dict(builder.info.features.items())
         self._image, label = features["image"], features.get("label")
@@ -62,15 +56,17 @@ class TfdsImages:
         self.num_classes = label.num_classes if is_class else 0
         wanted = {"image": True, **({"label": True} if is_class else {})}
         self._split = split
+        self._splits = builder.info.splits
+        self._even_splits = tfds.even_splits
         self._open = functools.partial(
             builder.as_dataset,
-            shuffle_files=False,
             decoders=tfds.decode.PartialDecoding(
                 wanted, decoders={"image": tfds.decode.SkipDecoding()}
             ),
-            read_config=tfds.ReadConfig(try_autocache=False),
         )
-        self._cut = functools.partial(tfds.even_splits, split)
+        self._read_config = functools.partial(
+            tfds.ReadConfig, try_autocache=False
+        )
 
     def encoded(self) -> tf.data.Dataset:
         """All examples in their stored order, images still encoded.
@@ -79,14 +75,46 @@ class TfdsImages:
             A dataset of `(bytes, label)`; label int32, 0 without classes, and
             -1 in some unlabelled test splits.
         """
-        return self._open(split=self._split).map(_encoded_pair)
+        data = self._open(split=self._split, read_config=self._read_config())
+        return data.map(_encoded_pair)
 
-    def shards(self, count: int) -> list[tf.data.Dataset]:
-        """`encoded()` cut into parts, each of which reads its files alone."""
+    def shards(self, count: int) -> list[tuple]:
+        """`encoded()` cut into parts, each of which reads its files alone.
+
+        Returns:
+            For each part its number of examples, and a function from a seed
+            (int64 tensor) to a dataset of them in an order drawn by it.
+        """
+        parts = self._even_splits(self._split, count)
         return [
-            self._open(split=part).map(_encoded_pair)
-            for part in self._cut(count)
+            (
+                self._splits[part].num_examples,
+                functools.partial(self._in_drawn_order, part),
+            )
+            for part in parts
         ]
+
+    # TFDS's functions are of a form that AutoGraph warns of.
+    @tf.autograph.experimental.do_not_convert
+    def _in_drawn_order(self, part, seed):
+        """Examples of a split, its pieces in an order drawn by a seed.
+
+        Several pieces are read in turns, but few of them: pieces that are read
+        together keep the order of their examples.
+        """
+        pieces = _cut(self._splits[part].file_instructions)
+        read_config = self._read_config(
+            experimental_interleave_sort_fn=lambda _: pieces,
+            interleave_cycle_length=max(1, min(16, len(pieces) // 8)),
+            shuffle_seed=seed,
+            shuffle_reshuffle_each_iteration=False,
+            # Some data sets are stored as ordered, such as frames of videos.
+            enable_ordering_guard=False,
+        )
+        data = self._open(
+            split=part, read_config=read_config, shuffle_files=True
+        )
+        return data.map(_encoded_pair)
 
     def decode(self, encoded):
         """Encoded image to uint8 `[height, width, 1 or 3]`, in TensorFlow."""
@@ -108,118 +136,18 @@ def _encoded_pair(example):
     return example["image"], label
 
 
-def _find_builder(tfds, name, data_dir):
-    known = None
-    try:
-        return tfds.builder(name, data_dir=data_dir, try_gcs=False)
-    except tfds.core.DatasetNotFoundError:
-        problem = f"TensorFlow Datasets knows no dataset {name!r}"
-    except ValueError as error:
-        dataset = name.split("/")[0]
-        if dataset in tfds.list_builders(with_community_datasets=False):
-            configs = tfds.builder_cls(dataset).builder_configs
-            known = [f"{dataset}/{config}" for config in configs]
-        problem = f"TensorFlow Datasets cannot build {name!r}"
-        if "BuilderConfig" not in str(error):
-            problem += f" ({str(error).strip().splitlines()[0]})"
-    # JSON, protobuf and TFDS each have their own for a damaged description.
-    except Exception as error:
-        if isinstance(error, ImportError):
-            raise
-        root = data_dir or tfds.core.constants.DATA_DIR
-        folder = os.path.join(os.path.expanduser(root), name)
-        reason = str(error).split("\n")[0].rpartition('}": ')[2].rstrip(". ")
-        problem = f"TensorFlow Datasets cannot build {name!r} ({reason:.300})"
-        if os.path.isdir(folder):
-            raise OSError(
-                f"{problem}: its description in {folder!r} is damaged. "
-                + _how_to_repair(folder)
-            ) from error
-    known = known or tfds.list_builders(with_community_datasets=False)
-    near = ", ".join(difflib.get_close_matches(name, known)) or "nothing"
-    raise ValueError(
-        f"{problem}; close to it: {near}. A folder of images is "
-        "name='folder:PATH', and 'synthetic' needs no files."
-    )
-
-
-def _check_image(tfds, name, features):
-    keys = list(features.keys()) if hasattr(features, "keys") else []
-    if "image" not in keys:
-        raise ValueError(
-            f"{name!r} has no feature 'image' (it has {keys}); export its "
-            "images to a folder and use name='folder:PATH'."
-        )
-    image = features["image"]
-    fits = (
-        isinstance(image, tfds.features.Image)
-        and np.dtype(image.np_dtype) == np.uint8
-        and image.shape[-1] in (1, 3)
-    )
-    if not fits:
-        raise ValueError(
-            f"{name!r} has images of the form {image}; expected uint8 with 1 "
-            "or 3 channels. Export them to a folder and use "
-            "name='folder:PATH'."
-        )
-
-
-def _how_to_prepare(builder, data_dir):
-    where = f", data_dir={str(data_dir)!r}" if data_dir else ""
-    text = (
-        f"Dataset {builder.info.full_name} is not prepared: looked in "
-        f"{str(builder.data_dir)!r}. Prepare it by adding --download to the "
-        'same command, or with\n  python -c "import tensorflow_datasets as '
-        f'tfds; tfds.load({_load_name(builder)!r}{where})"'
-    )
-    manual = (builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split()
-    if manual:
-        text += (
-            "\nIts files must first be fetched by hand into "
-            f"{os.path.join(str(builder._data_dir_root), 'downloads/manual')}: "
-            + " ".join(manual)[:400]
-        )
-    return text
-
-
-def _how_to_repair(folder):
-    return (
-        f"Put its files back as they were, or delete {folder!r} and add "
-        "--download to the same command to prepare it anew."
-    )
-
-
-def _load_name(builder):
-    config = builder.builder_config
-    return f"{builder.name}/{config.name}" if config else builder.name
-
-
-def _prepare(builder):
-    try:
-        builder.download_and_prepare()
-    # Anything may fail in there: network, quota, checksums, disk, parsing.
-    except Exception as error:
-        _remove_empty(str(builder.data_dir), str(builder._data_dir_root))
-        raise RuntimeError(
-            f"Downloading {builder.info.full_name} failed: "
-            f"{type(error).__name__}: {str(error)[:300]}\nIf the host refuses "
-            "or limits downloads (Google Drive does, for celeb_a), fetch the "
-            "images by another way, unpack them in a folder and use "
-            "make_dataset.name = 'folder:PATH'."
-        ) from error
-
-
-def _remove_empty(folder, root):
-    """Removes `folder` and its parents below `root` as far as they are empty.
-
-    A failed download leaves empty folders that look like a dataset.
-    """
-    while os.path.normpath(folder) != os.path.normpath(root):
-        if os.path.isdir(folder):
-            if os.listdir(folder):
-                return
-            os.rmdir(folder)
-        folder = os.path.dirname(folder)
+def _cut(files):
+    """Instructions of TFDS to read files, cut into pieces of about one size."""
+    largest = -(-sum(file.take for file in files) // _PIECES)
+    pieces = []
+    for file in files:
+        ends = np.linspace(0, file.take, -(-file.take // largest) + 1)
+        ends = ends.astype(int).tolist()
+        pieces += [
+            file.replace(skip=file.skip + start, take=end - start)
+            for start, end in itertools.pairwise(ends)
+        ]
+    return pieces
 
 
 def _count_examples(builder, split):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from sagan.data import ImageDataset, make_dataset
+from sagan.data import ImageDataset, is_synthetic, make_dataset
 from sagan.metrics.embedding import Embedded, embed_images
 from sagan.metrics.features import FeatureNetwork, as_file_name
 
@@ -108,7 +108,7 @@ def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:
     if dataset.name.startswith(_FOLDER):
         folder = pathlib.Path(dataset.name.removeprefix(_FOLDER))
         return folder.resolve().parent / _CACHE
-    if dataset.name == "synthetic":
+    if is_synthetic(dataset.name):
         return pathlib.Path(workdir) / _CACHE
     root = data_dir or tfds.core.constants.DATA_DIR
     return pathlib.Path(root).expanduser() / _CACHE

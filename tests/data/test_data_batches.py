@@ -275,6 +275,10 @@ raise KeyboardInterrupt
         ({"name": ""}, "name must be"),
         ({"split": "validation"}, "no split 'validation'"),
         ({"image_size": 8}, "at least 16 pixels"),
+        (
+            {"name": "synthetic_positions", "num_classes": 3},
+            "'synthetic_positions' has 4 classes",
+        ),
         ({"name": "cifar10", "num_examples": 9}, r"split='train\[:9\]'"),
     ],
 )

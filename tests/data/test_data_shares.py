@@ -92,7 +92,10 @@ def test_a_shard_without_own_rows_is_not_read():
     good = tf.data.Dataset.range(8).map(keep)
     bad = tf.data.Dataset.range(8).map(fail)
     read = read_shards(
-        [read_stream(data, 8, 4, decode=tf.identity) for data in (good, bad)]
+        [
+            read_stream(lambda seed, data=data: data, 8, 4, tf.identity)
+            for data in (good, bad)
+        ]
     )
     images, _ = next(iter(read(0, 4, seed=0, rows=range(0, 2))))
     assert images.shape == (2,)

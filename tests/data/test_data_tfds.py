@@ -9,13 +9,14 @@ from fake_tfds import write_fake
 from PIL import Image
 
 from sagan.data import make_dataset
+from sagan.data.tfds_builders import make_builder
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TFDS = REPOSITORY / ".." / "shared" / "data" / "tfds"
 
 
 def _celeb_a_example(image):
-    features = tfds.builder("celeb_a", try_gcs=False).info.features
+    features = make_builder("celeb_a").info.features
     return {
         "image": image,
         "attributes": dict.fromkeys(features["attributes"], False),
@@ -124,6 +125,17 @@ def test_not_prepared_says_how_to_prepare(tmp_path):
     load = f"tfds.load('fashion_mnist', data_dir='{tmp_path}')"
     assert load in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_stays_in_the_temporary_folder(tmp_path, monkeypatch):
+    temporary, data_dir = tmp_path / "temporary", tmp_path / "data"
+    temporary.mkdir()
+    data_dir.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with pytest.raises(FileNotFoundError, match="not prepared"):
+        _open("fashion_mnist", data_dir)
+    make_builder("celeb_a")
+    assert list(temporary.iterdir()) == []
 
 
 def test_manual_instructions_are_passed_on(tmp_path):
