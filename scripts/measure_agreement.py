@@ -4,8 +4,8 @@
 
 The rule: the shapes in the left and in the right half agree in kind and in
 colour. `found` is the share of images with a shape recognised in each half;
-the other columns are shares of those. Chance is what the same images reach
-after their right halves were exchanged among images of one label, so that
+the other columns are shares of those. Below each row stands what the same
+images reach by chance, their right halves exchanged among images of one label:
 neither what the label tells nor a preferred colour counts as agreement.
 """
 
@@ -18,7 +18,12 @@ flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 flags.DEFINE_integer("num_images", 512, "Images a row.", lower_bound=2)
 flags.DEFINE_integer("seed", 1, "Seed for latents and for exchanged halves.")
 
-COLUMNS = ("kind", "colour", "agreement")
+SCORES = {
+    "found": "both_found",
+    "kind": "kind_if_found",
+    "colour": "colour_if_found",
+    "both": "agreement_if_found",
+}
 
 
 def main(argv):
@@ -51,18 +56,15 @@ def print_table(rows):
     """Prints scores and their chance levels of `(images, labels)` by name."""
     from sagan.data import agreement, shuffle_halves
 
-    chances = [f"chance {column}" for column in COLUMNS]
-    titles = ("found", *COLUMNS, *chances)
-    print(f"{'':13}" + "".join(f"{title:>18}" for title in titles))
+    print(f"{'':15}" + "".join(f"{title:>9}" for title in SCORES))
     for name, (images, labels) in rows.items():
-        scores = agreement(images)
-        chance = agreement(shuffle_halves(images, FLAGS.seed, labels))
-        shares = [
-            scores["both_found"],
-            *(scores[f"{column}_if_found"] for column in COLUMNS),
-            *(chance[f"{column}_if_found"] for column in COLUMNS),
-        ]
-        print(f"{name:13}" + "".join(f"{share:18.1%}" for share in shares))
+        exchanged = shuffle_halves(images, FLAGS.seed, labels)
+        for title, scored in ((name, images), ("  by chance", exchanged)):
+            scores = agreement(scored)
+            print(
+                f"{title:15}"
+                + "".join(f"{scores[key]:9.1%}" for key in SCORES.values())
+            )
 
 
 if __name__ == "__main__":
