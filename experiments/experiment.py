@@ -2,12 +2,15 @@
 
 import dataclasses
 import difflib
+import hashlib
 import itertools
+import math
 import os
 import pathlib
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import gin
 
@@ -19,19 +22,35 @@ ROOT = pathlib.Path(__file__).parent
 REPEAT_SUFFIX = "_again"
 
 
+class Primary(NamedTuple):
+    """The one number that an experiment decides on, named before its sweep.
+
+    Attributes:
+        name: Of the number in a report, such as `score/agreement_ema`.
+        bound: Differences smaller than this do not matter, and the question is
+            whether the arms are equivalent; None where it is whether they
+            differ.
+    """
+
+    name: str
+    bound: float | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A folder with `base.gin`, `baseline.txt` and `arms/ARM.gin`.
+    """A folder with `base.gin`, `baseline.txt`, `primary.txt`, `arms/ARM.gin`.
 
     Attributes:
         folder: Where it is, relative to the current folder if below it.
         baseline: The arm that the others are compared with.
         arms: All arms, the baseline first, then by name.
+        primary: What `primary.txt` holds.
     """
 
     folder: pathlib.Path
     baseline: str
     arms: tuple[str, ...]
+    primary: Primary
 
     @property
     def name(self) -> str:
@@ -69,7 +88,7 @@ def find_experiment(name: str) -> Experiment:
 
     Raises:
         ValueError: If there is none, naming the nearest, or it has no valid
-            baseline.
+            baseline or primary score.
     """
     folder = pathlib.Path(name) if "/" in name else ROOT / name
     arms = sorted(path.stem for path in folder.glob("arms/*.gin"))
@@ -86,7 +105,8 @@ def find_experiment(name: str) -> Experiment:
     arms.remove(baseline)
     if folder.resolve().is_relative_to(pathlib.Path.cwd()):
         folder = pathlib.Path(os.path.relpath(folder))
-    return Experiment(folder, baseline, (baseline, *arms))
+    primary = _read_primary(folder / "primary.txt")
+    return Experiment(folder, baseline, (baseline, *arms), primary)
 
 
 def choose_arms(experiment: Experiment, names: Sequence[str]) -> list[str]:
@@ -114,7 +134,9 @@ def plan_runs(
     """Checks the config of every arm and returns the runs of a sweep.
 
     All arms of one seed come before the next seed, so that a sweep which is
-    stopped early has about as many seeds of each arm.
+    stopped early has about as many seeds of each arm. Their order is drawn
+    anew for each seed: in a fixed one, a machine that slows down or warms up
+    would pass for a property of the arms.
 
     Args:
         experiment: What to run.
@@ -131,21 +153,50 @@ def plan_runs(
     """
     steps = _check_configs(experiment, arms, gin_configs, gin_bindings)
     runs = []
-    for seed, arm in itertools.product(range(seeds), steps):
-        folder = pathlib.Path(workdir) / arm / f"seed_{seed}"
-        files = experiment.config_files(arm, gin_configs)
-        bindings = [*gin_bindings, f"SEED = {seed}"]
-        command = (
-            sys.executable,
-            "-m",
-            "sagan.train",
-            *(f"--gin_config={file}" for file in files),
-            *(f"--gin_bindings={binding}" for binding in bindings),
-            f"--workdir={folder}",
-            *([f"--data_dir={data_dir}"] if data_dir else []),
-        )
-        runs.append(Run(arm, seed, steps[arm], folder, command))
+    for seed in range(seeds):
+        for arm in _draw_order(experiment.name, seed, steps):
+            folder = pathlib.Path(workdir) / arm / f"seed_{seed}"
+            files = experiment.config_files(arm, gin_configs)
+            bindings = [*gin_bindings, f"SEED = {seed}"]
+            command = (
+                sys.executable,
+                "-m",
+                "sagan.train",
+                *(f"--gin_config={file}" for file in files),
+                *(f"--gin_bindings={binding}" for binding in bindings),
+                f"--workdir={folder}",
+                *([f"--data_dir={data_dir}"] if data_dir else []),
+            )
+            runs.append(Run(arm, seed, steps[arm], folder, command))
     return runs
+
+
+def _draw_order(name, seed, arms):
+    """Orders arms at random, but the same whenever it is asked for.
+
+    Two arms keep their order whichever others run: a sweep that is resumed, of
+    fewer arms or of more, goes on in the same order.
+    """
+
+    def draw(arm):
+        return hashlib.sha256(f"{name}/{seed}/{arm}".encode()).digest()
+
+    return sorted(arms, key=draw)
+
+
+def _read_primary(file):
+    words = file.read_text().split() if file.is_file() else []
+    try:
+        name, bound = words[0], float(words[1]) if words[1:] else None
+        if len(words) > 2 or (bound is not None and not 0 < bound < math.inf):
+            raise ValueError
+    except (IndexError, ValueError):
+        raise ValueError(
+            f"{file} must hold one line, SCORE or SCORE BOUND: the name of the "
+            "number that decides, and a positive bound if the question is "
+            f"whether arms are equivalent; it holds {' '.join(words)!r}."
+        ) from None
+    return Primary(name, bound)
 
 
 def _check_configs(experiment, arms, gin_configs, gin_bindings):

@@ -83,6 +83,7 @@ def make_experiment(folder, base=TINY, **arms):
     (folder / "arms").mkdir(parents=True)
     (folder / "base.gin").write_text(base)
     (folder / "baseline.txt").write_text(f"{next(iter(arms))}\n")
+    (folder / "primary.txt").write_text("images_per_second\n")
     for arm, text in arms.items():
         (folder / "arms" / f"{arm}.gin").write_text(text)
     return find_experiment(str(folder))
@@ -134,6 +135,7 @@ def test_a_real_sweep_survives_a_failing_arm_and_goes_on(tmp_path):
     arm = experiment.folder / "arms" / "bad.gin"
     arm.write_text("POINTWISE = 'matmul'")
     runs = plan_runs(experiment, experiment.arms, 1, str(sweep))
+    runs.sort(key=lambda run: run.arm == "bad")
     assert [is_finished(run) for run in runs] == [True, False]
     assert run_all(runs) == ([], None)
     assert all(map(is_finished, runs))
@@ -170,7 +172,7 @@ def test_dry_run_prints_nothing_but_commands(tmp_path):
             "--data_dir=some where",
         ]
         for seed in (0, 1)
-        for arm in ("conv2d", "matmul")
+        for arm in ("matmul", "conv2d")
     ]
     assert not (tmp_path / "a b").exists()
 
@@ -254,6 +256,43 @@ def test_mistakes_in_configs_name_the_arm(tmp_path):
         find_experiment(f"{tmp_path}/some")
 
 
+@pytest.mark.parametrize("text", ["", "a 0.1 b", "a much", "a 0", "a -1"])
+def test_an_experiment_names_its_primary_score(tmp_path, text):
+    folder = tmp_path / "some"
+    assert make_experiment(folder, one="").primary == (
+        "images_per_second",
+        None,
+    )
+    (folder / "primary.txt").write_text("score/fid 0.5\n")
+    assert find_experiment(str(folder)).primary == ("score/fid", 0.5)
+    (folder / "primary.txt").write_text(text)
+    with pytest.raises(ValueError, match=f"primary.txt .* it holds '{text}'"):
+        find_experiment(str(folder))
+
+
+def test_the_order_of_arms_is_drawn_for_each_seed():
+    experiment = find_experiment("pointwise")
+    orders = {}
+    for run in plan_runs(experiment, experiment.arms, 20, "sweep"):
+        orders.setdefault(run.seed, []).append(run.arm)
+    # All arms of a seed come before the next seed.
+    assert list(orders) == list(range(20))
+    assert all(sorted(o) == sorted(experiment.arms) for o in orders.values())
+    assert len(set(map(tuple, orders.values()))) == 20
+    # No arm keeps a place, and of two arms either may come first.
+    assert len({order[0] for order in orders.values()}) > 5
+    earlier = [o.index("dense") < o.index("conv2d") for o in orders.values()]
+    assert 4 < sum(earlier) < 16
+    # A sweep of some arms, or one that goes on, keeps the order.
+    some = plan_runs(experiment, ["matmul", "conv2d", "dense"], 20, "sweep")
+    assert [(run.seed, run.arm) for run in some] == [
+        (seed, arm)
+        for seed, order in orders.items()
+        for arm in order
+        if arm in ("matmul", "conv2d", "dense")
+    ]
+
+
 def test_a_binding_that_makes_arms_equal_is_an_error():
     experiment = find_experiment("precision")
     with pytest.raises(ValueError, match="Arms float32 and mixed_bfloat16 ha"):
@@ -314,7 +353,18 @@ def test_each_arm_fits_the_networks_at_both_sizes(name, arm):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_experiment_has_a_question_and_a_verdict(name):
     text = pathlib.Path(ROOT, name, "README.md").read_text()
-    for heading in ("Question", "Held fixed", "Arms", "Verdict"):
-        assert f"## {heading}" in text
-    for arm in find_experiment(name).arms:
+    headings = ("Question", "Held fixed", "Arms", "Primary score", "Verdict")
+    for heading in headings:
+        assert f"## {heading}\n" in text
+    experiment = find_experiment(name)
+    for arm in experiment.arms:
         assert f"`{arm}`" in text, arm
+    stated = text.split("## Primary score\n")[1].split("\n## ")[0]
+    assert f"`{experiment.primary.name}`" in stated
+    assert str(experiment.primary.bound or "") in stated
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_baseline_is_repeated_in_each_experiment(name):
+    experiment = find_experiment(name)
+    assert experiment.baseline + REPEAT_SUFFIX in experiment.arms
