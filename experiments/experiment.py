@@ -15,7 +15,7 @@ from typing import NamedTuple
 import gin
 
 from sagan.config import parse_config
-from sagan.config_changes import flatten
+from sagan.runs.resume import flatten
 
 ROOT = pathlib.Path(__file__).parent
 # An arm of this name repeats the one before the suffix, setting for setting.

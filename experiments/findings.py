@@ -14,14 +14,7 @@ from experiments.comparison import (
 )
 from experiments.experiment import REPEAT_SUFFIX
 from experiments.overview import NONE, SEED_SETTINGS, table
-from experiments.results import (
-    GAMMA,
-    NUMBERS,
-    SCORE,
-    Result,
-    drift,
-    last_tenth,
-)
+from experiments.results import GAMMA, NUMBERS, SCORE, Result, drift, last_tenth
 
 LABELS = {
     "images_per_second": "images/s",

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from absl import logging
 
 from experiments.experiment import Run
-from sagan.checkpoints import CHECKPOINT_FOLDER, checkpoint_steps
-from sagan.logs import read_metrics
-from sagan.signals import stop_signals
+from sagan.runs.checkpoints import CHECKPOINT_FOLDER, checkpoint_steps
+from sagan.runs.logs import read_metrics
+from sagan.runs.signals import stop_signals
 
 LOG_FILE = "train.log"
 POLL_SECONDS = 0.2

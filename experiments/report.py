@@ -13,7 +13,7 @@ import sys
 
 from absl import app, flags, logging
 
-from sagan.startup import start_logging, start_tensorflow
+from sagan.cli import start_logging, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -70,7 +70,7 @@ def write_report(experiment, baseline, results, out):
     """
     from experiments import findings, overview, plots
     from experiments.results import measure, order_arms, write_csv
-    from sagan.files import write_text
+    from sagan.runs.files import write_text
 
     arms = {
         arm: [result for result in results if result.arm == arm]

@@ -11,10 +11,10 @@ import numpy as np
 
 from experiments.experiment import Experiment
 from sagan.config import OPERATIVE_CONFIG_FILE
-from sagan.config_changes import flatten
-from sagan.files import read_json
-from sagan.logs import read_metrics
-from sagan.record import SESSIONS_FILE
+from sagan.runs.files import read_json
+from sagan.runs.logs import read_metrics
+from sagan.runs.record import SESSIONS_FILE
+from sagan.runs.resume import flatten
 
 SPEEDS = ("images_per_second", "step_seconds")
 LOSSES = ("d_loss", "g_loss")

@@ -16,7 +16,7 @@ import sys
 
 from absl import app, flags, logging
 
-from sagan.startup import start_logging, start_tensorflow
+from sagan.cli import start_logging, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(

@@ -10,7 +10,7 @@ command says how good it is.
 
 from absl import app, flags
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -33,9 +33,9 @@ def main(argv):
         start_tensorflow()
         import gin
 
-        from sagan.classifying import train_classifier
         from sagan.config import parse_config
-        from sagan.metrics.classifier_files import default_folder
+        from sagan.evaluation.classifier import default_folder
+        from sagan.evaluation.classifier_training import train_classifier
 
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings, FLAGS.data_dir)
         name = gin.get_bindings("make_dataset").get("name", "unnamed")

@@ -3,16 +3,51 @@
 import difflib
 import importlib.util  # noqa: F401  gin uses it without importing it.
 import inspect
+import numbers
 import pathlib
 import re
+import tokenize
 from collections.abc import Iterable, Sequence
 
 import gin
-
-from sagan.config_places import check_places
+from gin import config_parser
 
 CONFIG_FILE = "config.gin"
 OPERATIVE_CONFIG_FILE = "operative_config.gin"
+
+
+# Parameters of `train` that a step depends on.
+_STEP = (
+    "d_steps",
+    "seed",
+    "ema_decay",
+    "ema_start",
+    "jit_compile",
+    "joint_batch",
+    "deterministic",
+    "accumulation",
+    "tensor_float_32",
+)
+_FOLDER = "folder:"
+_PROJECT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def check_size(sizes, image_size, attention_resolutions) -> None:
+    """Checks the size of a network's images and where it has attention.
+
+    Raises:
+        ValueError: If the size is not among `sizes`, or the resolutions are
+            no tuple.
+    """
+    if image_size not in sizes:
+        raise ValueError(
+            f"image_size is {image_size!r}: expected one of {sorted(sizes)}."
+        )
+    if not isinstance(attention_resolutions, (tuple, list)):
+        raise ValueError(
+            f"attention_resolutions is {attention_resolutions!r}: expected a "
+            "tuple such as (32,), or () for none."
+        )
 
 
 def parse_config(
@@ -170,3 +205,179 @@ def _place_of(
             if pattern.match(line):
                 return f"{file}, line {number} ({line.strip()!r})"
     return "an included file"
+
+
+class _Macro:
+    def __init__(self, name):
+        self.name = name
+
+
+class Literals(config_parser.ParserDelegate):
+    """Reads values without resolving what they refer to."""
+
+    def configurable_reference(self, scoped_name, evaluate):
+        return f"@{scoped_name}{'()' if evaluate else ''}"
+
+    def macro(self, scoped_name):
+        return _Macro(scoped_name)
+
+
+def config_batch_size() -> int:
+    """Returns the images a batch that the config asks for.
+
+    Raises:
+        ValueError: If it leaves that open.
+    """
+    try:
+        return gin.get_bindings("make_dataset")["batch_size"]
+    except KeyError:
+        raise ValueError(
+            "The config does not bind make_dataset.batch_size: expected a "
+            "positive integer, as in "
+            "--gin_bindings=make_dataset.batch_size=64."
+        ) from None
+
+
+def train_settings() -> dict[str, object]:
+    """Returns the settings of `train` that a step depends on."""
+    bound = gin.get_bindings("train")
+    train = inspect.unwrap(gin.get_configurable("train"))
+    parameters = inspect.signature(train).parameters
+    return {name: bound.get(name, parameters[name].default) for name in _STEP}
+
+
+def check_places(
+    files: Sequence[str], bindings: Iterable[str], data_dir: str | None
+) -> None:
+    """Refuses a config, or one it includes, that lies in a folder of data.
+
+    Nothing that the configs import is imported yet. A folder that holds this
+    project as well is no folder of data alone, and is left out.
+
+    Args:
+        files: Paths of the configs.
+        bindings: Those of the command line, in gin.
+        data_dir: Folder of prepared TFDS data sets, if one was given.
+
+    Raises:
+        ValueError: If one does, symbolic links resolved.
+    """
+    configs, names = [], []
+    for file in files:
+        _read(pathlib.Path(file), configs, names)
+    names += _scan("\n".join(bindings))[1]
+    folders = [pathlib.Path(name).expanduser().resolve() for name in names]
+    if data_dir:
+        folders.append(pathlib.Path(data_dir).expanduser().resolve())
+    for config in configs:
+        for folder in folders:
+            if folder in (_PROJECT, *_PROJECT.parents):
+                continue
+            if folder in config.resolve().parents:
+                raise ValueError(
+                    f"The config {str(config)!r} lies in the data folder "
+                    f"{str(folder)!r}. A config can run code, so none is taken "
+                    "from where data are: read it, then move it elsewhere."
+                )
+
+
+def _read(file, configs, names):
+    """Adds a config and those it includes, and the image folders they name."""
+    if file in configs or not file.is_file():
+        return
+    configs.append(file)
+    includes, folders = _scan(file.read_text(errors="replace"))
+    names += folders
+    for include in includes:
+        _read(pathlib.Path(include), configs, names)
+
+
+def _scan(text):
+    """Returns the files that gin text includes and the image folders in it."""
+    includes, folders = [], []
+    try:
+        for statement in config_parser.ConfigParser(text, Literals()):
+            if isinstance(statement, config_parser.IncludeStatement):
+                includes.append(statement.filename)
+            value = getattr(statement, "value", None)
+            if isinstance(value, str) and value.startswith(_FOLDER):
+                folders.append(value.removeprefix(_FOLDER))
+    except (SyntaxError, ValueError, tokenize.TokenError):
+        pass  # Gin reads no farther, and says why.
+    return includes, folders
+
+
+def check_integers(function: str, least: int, **values) -> None:
+    """Checks that values are integers of at least `least`.
+
+    Args:
+        function: Name of the configurable function, for the message.
+        least: The smallest allowed value.
+        **values: By parameter name.
+
+    Raises:
+        ValueError: If one is not, naming it.
+    """
+    for name, value in values.items():
+        is_integer = isinstance(value, numbers.Integral)
+        if not is_integer or isinstance(value, bool) or value < least:
+            raise ValueError(
+                f"{function}.{name} is {value!r}: expected an integer of at "
+                f"least {least}."
+            )
+
+
+def check_numbers(function: str, least: float, below: float, **values) -> None:
+    """Checks that values are numbers from `least` to below `below`.
+
+    Arguments and errors as those of `check_integers`.
+    """
+    for name, value in values.items():
+        if not isinstance(value, numbers.Real) or not least <= value < below:
+            raise ValueError(
+                f"{function}.{name} is {value!r}: expected a number from "
+                f"{least} to below {below}."
+            )
+
+
+def check_booleans(function: str, **values) -> None:
+    """Checks that values are True or False.
+
+    Arguments and errors as those of `check_integers`.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"{function}.{name} is {value!r}: expected True or False."
+            )
+
+
+def check_multiples(function: str, unit: str, size: int, **values) -> None:
+    """Checks that values are multiples of `size`, the parameter `unit`.
+
+    Other arguments and errors as those of `check_integers`.
+    """
+    for name, value in values.items():
+        if value % size:
+            raise ValueError(
+                f"{function}.{name} is {value}: expected a multiple of "
+                f"{function}.{unit}, which is {size}."
+            )
+
+
+def check_choices(name: str, values, known) -> None:
+    """Checks that `values` are some of `known`, each once.
+
+    Raises:
+        ValueError: If there is none, or one is not, naming it.
+    """
+    if not values or len(set(values)) < len(values):
+        raise ValueError(
+            f"{name} is {','.join(values)!r}: expected some of "
+            f"{', '.join(known)}, each once."
+        )
+    for value in values:
+        if value not in known:
+            raise ValueError(
+                f"{name} has {value!r}: expected one of {', '.join(known)}."
+            )

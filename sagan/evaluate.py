@@ -9,7 +9,7 @@ Every score goes to scores.jsonl in the run's folder, with its protocol.
 
 from absl import app, flags
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -30,9 +30,9 @@ flags.DEFINE_multi_string("gin_bindings", [], "Override the run's config.")
 def main(argv):
     with command(argv):
         start_tensorflow()
-        from sagan.evaluation.evaluation import check_modes
+        from sagan.evaluation.protocol import check_modes
         from sagan.evaluation.runs import evaluate_run, recorded_tables
-        from sagan.record import parse_recorded_config
+        from sagan.runs.record import parse_recorded_config
 
         check_modes(FLAGS.weights, FLAGS.statistics)
         bindings = list(FLAGS.gin_bindings)

@@ -5,8 +5,11 @@ import tensorflow as tf
 
 # What labels of generated images are drawn from.
 LABELS = ("uniform", "data")
+
+
 # Share of generated images in another class that is warned of.
 IMBALANCE = 0.1
+
 
 # Named, since the default differs between devices.
 _ALG = "philox"
@@ -81,4 +84,46 @@ def fold_in(seed, number):
     """
     return tf.random.experimental.stateless_fold_in(
         tf.cast(seed, tf.int64), tf.cast(number, tf.int64), alg=_ALG
+    )
+
+
+def fixed_inputs(generator, num_images, seed=0, columns=8):
+    """Draws latents, and labels that name one class a row of the grid.
+
+    Args:
+        generator: Says `latent_dim` and `num_classes`.
+        num_images: How many.
+        seed: Of the latents.
+        columns: Of the grid the images are meant for.
+
+    Returns:
+        Latents `[num_images, latent_dim]`, standard normal float32, and labels
+        `[num_images]`, int32, all zero for an unconditional generator.
+    """
+    latents = tf.random.stateless_normal(
+        [num_images, generator.latent_dim], [seed, 0], alg="philox"
+    )
+    labels = tf.range(num_images) // columns % max(1, generator.num_classes)
+    return latents, labels
+
+
+def generate(generator, latents, labels, batch_size=64):
+    """Returns images as NumPy, `[n, size, size, channels]` in [-1, 1].
+
+    Batch norm uses its moving moments, so an image does not depend on the
+    others in its batch.
+
+    Args:
+        generator: A `Generator`.
+        latents: `[n, latent_dim]`, float32.
+        labels: `[n]`, int32.
+        batch_size: How many images are made at a time.
+    """
+    return np.concatenate(
+        [
+            generator(
+                latents[i : i + batch_size], labels[i : i + batch_size]
+            ).numpy()
+            for i in range(0, len(latents), batch_size)
+        ]
     )

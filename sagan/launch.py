@@ -14,8 +14,8 @@ import sys
 
 from absl import app, flags, logging
 
-from sagan.startup import command
-from sagan.worker_processes import run_workers
+from sagan.cli import command
+from sagan.distributed.processes import run_workers
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("workers", 2, "How many processes.", lower_bound=1)

@@ -3,7 +3,7 @@
 import gin
 import keras
 
-from sagan.settings import check_numbers
+from sagan.config import check_numbers
 
 
 class Adam(keras.optimizers.Adam):

@@ -11,7 +11,7 @@ import os
 
 from absl import app, flags, logging
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -36,13 +36,13 @@ flags.DEFINE_multi_string(
 def main(argv):
     with command(argv):
         start_tensorflow()
-        from sagan import sampling
-        from sagan.builders import build_generator
-        from sagan.checkpoints import CHECKPOINT_FOLDER, restore_generator
+        from sagan.distributed.replicas import spread
+        from sagan.distributed.strategy import make_local_strategy
         from sagan.evaluation.samples import use_standing_moments
-        from sagan.record import parse_recorded_config
-        from sagan.replicas import spread
-        from sagan.strategies import make_local_strategy
+        from sagan.generator import build_generator
+        from sagan.runs import sample_grids as sampling
+        from sagan.runs.checkpoints import CHECKPOINT_FOLDER, restore_generator
+        from sagan.runs.record import parse_recorded_config
 
         sampling.prepare_png(FLAGS.out)
         parse_recorded_config(FLAGS.workdir, FLAGS.gin_bindings)

@@ -10,7 +10,7 @@ what convolutions reach on a device, not what its data sheet promises.
 
 from absl import app, flags
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -29,15 +29,15 @@ flags.DEFINE_boolean("measure", False, "Run some steps and compare.")
 
 def main(argv):
     with command(argv):
-        from sagan.costs.options import Options
+        from sagan.profiling.plan import Options
 
         options = Options(
             **{name: FLAGS[name].value for name in Options.names()}
         )
         start_tensorflow()
-        import sagan.training  # noqa: F401  What configs bind.
+        import sagan.training.train  # noqa: F401  What configs bind.
         from sagan.config import parse_config
-        from sagan.costs.report import report
+        from sagan.profiling.plan import report
 
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
         for line in report(options):

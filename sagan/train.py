@@ -19,7 +19,7 @@ import sys
 
 from absl import app, flags
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -43,7 +43,7 @@ def main(argv):
     with command(argv, worker=True):
         start_tensorflow()
         from sagan.config import config_name, parse_config
-        from sagan.training import train
+        from sagan.training.train import train
 
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings, FLAGS.data_dir)
         name = config_name(FLAGS.gin_config)

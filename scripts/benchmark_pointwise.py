@@ -14,7 +14,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
@@ -49,7 +49,7 @@ def main(argv):
 
 
 def _compare():
-    from sagan.benchmarks.tables import compare
+    from sagan.profiling.pointwise import compare
 
     if len(FLAGS.compare) != 2:
         raise app.UsageError("--compare takes two tables: old.csv,new.csv.")
@@ -59,15 +59,12 @@ def _compare():
 def _measure():
     import tensorflow as tf
 
-    from sagan.benchmarks import pointwise
-    from sagan.benchmarks.config_values import train_settings
-    from sagan.benchmarks.figures import draw_pointwise
-    from sagan.benchmarks.shapes import config_shapes
-    from sagan.benchmarks.tables import write_table
-    from sagan.config import config_name
+    from sagan.config import check_choices, config_name, train_settings
     from sagan.layers.pointwise import IMPLEMENTATIONS
-    from sagan.settings import check_choices
-    from sagan.workdir import check_writable
+    from sagan.profiling import pointwise
+    from sagan.profiling.figures import draw_pointwise
+    from sagan.profiling.pointwise import config_shapes, write_table
+    from sagan.runs.files import check_writable
 
     implementations = FLAGS.implementations or list(IMPLEMENTATIONS)
     check_choices("--dtypes", FLAGS.dtypes, pointwise.DTYPES)

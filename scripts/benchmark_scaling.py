@@ -18,8 +18,8 @@ import tempfile
 
 from absl import app, flags
 
-from sagan.startup import command, start_tensorflow
-from sagan.worker_processes import run_workers
+from sagan.cli import command, start_tensorflow
+from sagan.distributed.processes import run_workers
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", ["configs/cifar10.gin"], "Configs.")
@@ -35,13 +35,12 @@ def measure():
     """What each worker does: times the step; the first one writes it down."""
     start_tensorflow()
 
-    import sagan.training  # noqa: F401  Registers what configs bind.
-    from sagan.benchmarks.config_values import train_settings
-    from sagan.benchmarks.scaling import measure_step
-    from sagan.benchmarks.step import make_config_gan
-    from sagan.config import parse_config
-    from sagan.strategies import make_strategy
-    from sagan.workers import Workers
+    import sagan.training.train  # noqa: F401  Registers what configs bind.
+    from sagan.config import parse_config, train_settings
+    from sagan.distributed.strategy import make_strategy
+    from sagan.distributed.workers import Workers
+    from sagan.profiling.scaling import measure_step
+    from sagan.profiling.step import make_config_gan
 
     parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
     several = len(json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]) > 1

@@ -16,7 +16,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config to take.")
@@ -41,12 +41,10 @@ flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
 def main(argv):
     with command(argv):
         start_tensorflow()
-        from sagan.benchmarks.step import REWRITES
-        from sagan.benchmarks.step_report import PLAIN, measure
-        from sagan.benchmarks.step_text import lines, write
-        from sagan.config import config_name
-        from sagan.settings import check_choices
-        from sagan.workdir import check_writable
+        from sagan.config import check_choices, config_name
+        from sagan.profiling.step import REWRITES
+        from sagan.profiling.step_report import PLAIN, lines, measure, write
+        from sagan.runs.files import check_writable
 
         if FLAGS.compare is not None:
             check_choices("--compare", [FLAGS.compare], (PLAIN, *REWRITES))

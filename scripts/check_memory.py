@@ -16,7 +16,7 @@ import time
 
 from absl import app, flags
 
-from sagan.startup import command
+from sagan.cli import command
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run; new.", required=True)

@@ -15,7 +15,7 @@ import time
 
 from absl import app, flags
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
@@ -39,10 +39,10 @@ def main(argv):
 def _check():
     import tensorflow as tf
 
-    from sagan.benchmarks import conformance
+    from sagan.config import check_choices
     from sagan.layers.pointwise import IMPLEMENTATIONS
-    from sagan.machine import describe_machine
-    from sagan.settings import check_choices
+    from sagan.profiling import conformance
+    from sagan.runs.machine import describe_machine
 
     check_choices("--dtypes", FLAGS.dtypes, tuple(conformance.ROUNDING))
     check_choices("--modes", FLAGS.modes, conformance.MODES)
@@ -69,7 +69,7 @@ def _check():
 
 def _shapes():
     """Those for one batch; discriminator updates see twice as many images."""
-    from sagan.benchmarks.shapes import config_shapes
+    from sagan.profiling.pointwise import config_shapes
 
     configs = [FLAGS.gin_config] if FLAGS.gin_config else _shipped()
     return sorted(

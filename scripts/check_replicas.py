@@ -20,7 +20,7 @@ import tempfile
 import numpy as np
 from absl import app, flags
 
-from sagan.startup import start_tensorflow
+from sagan.cli import start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", ["configs/cifar10.gin"], "Configs.")
@@ -116,7 +116,7 @@ def train(workdir, case, sessions):
 
 def read(workdir):
     """Returns the losses of each step, and the networks' weights at the end."""
-    from sagan.checkpoints import read_checkpoint
+    from sagan.runs.checkpoints import read_checkpoint
 
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     losses = [

@@ -12,7 +12,7 @@ import sys
 
 from absl import app
 
-from sagan.startup import start_tensorflow
+from sagan.cli import start_tensorflow
 
 _SHOWN = 20
 _LOSSES = ("d_loss", "g_loss")
@@ -22,7 +22,7 @@ def main(argv):
     if len(argv) != 3:
         raise app.UsageError("Expected two folders of runs.")
     start_tensorflow()
-    from sagan.checkpoints import checkpoint_steps
+    from sagan.runs.checkpoints import checkpoint_steps
 
     one, other = map(pathlib.Path, argv[1:])
     for run in (one, other):
@@ -45,8 +45,8 @@ def main(argv):
 
 def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
     """Returns what differs between two runs, by name."""
-    from sagan.checkpoints import read_checkpoint
-    from sagan.logs import read_metrics
+    from sagan.runs.checkpoints import read_checkpoint
+    from sagan.runs.logs import read_metrics
 
     ours, theirs = (
         read_checkpoint(run / "checkpoints") for run in (one, other)

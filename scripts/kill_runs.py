@@ -28,8 +28,8 @@ import psutil
 from absl import app, flags
 from compare_runs import differences
 
-from sagan.files import PARTIAL
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
+from sagan.runs.files import PARTIAL
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("folder", None, "Of the runs; new.", required=True)
@@ -212,8 +212,8 @@ def _kill(process, draw):
 
 def _inspect(workdir, log, seconds):
     """Returns the `Kill` whose traces are in the folder."""
-    from sagan.checkpoints import checkpoint_steps
-    from sagan.logs import read_metrics
+    from sagan.runs.checkpoints import checkpoint_steps
+    from sagan.runs.logs import read_metrics
 
     steps = checkpoint_steps(workdir / "checkpoints")
     checkpoint = steps[-1] if steps else 0
@@ -242,8 +242,8 @@ def _resumption(log, kill):
 
 def _problems(whole, run):
     """Returns what is wrong with a run that was killed, and has ended."""
-    from sagan.checkpoints import read_checkpoint
-    from sagan.logs import read_metrics
+    from sagan.runs.checkpoints import read_checkpoint
+    from sagan.runs.logs import read_metrics
 
     found = differences(whole, run)
     found += [f"leftover {path}" for path in run.rglob(f"{PARTIAL}*")]

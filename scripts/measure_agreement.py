@@ -11,7 +11,7 @@ neither what the label tells nor a preferred colour counts as agreement.
 
 from absl import app, flags
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -29,11 +29,11 @@ SCORES = {
 def main(argv):
     with command(argv):
         start_tensorflow()
-        from sagan import sampling
-        from sagan.builders import build_generator
-        from sagan.checkpoints import restore_generator
         from sagan.data import make_dataset
-        from sagan.record import parse_recorded_config
+        from sagan.generator import build_generator
+        from sagan.runs import sample_grids as sampling
+        from sagan.runs.checkpoints import restore_generator
+        from sagan.runs.record import parse_recorded_config
 
         parse_recorded_config(FLAGS.workdir)
         dataset = make_dataset(batch_size=FLAGS.num_images)

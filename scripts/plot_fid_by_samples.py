@@ -9,7 +9,7 @@ ones would be. A perfect generator would have these scores.
 
 from absl import app, flags, logging
 
-from sagan.startup import command, start_tensorflow
+from sagan.cli import command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config of the data set.")
@@ -24,13 +24,13 @@ def main(argv):
         start_tensorflow()
         import numpy as np
 
-        import sagan.training  # noqa: F401  What configs bind.
+        import sagan.training.train  # noqa: F401  What configs bind.
         from sagan.config import parse_config
+        from sagan.evaluation.embedding import embed_images
+        from sagan.evaluation.features import open_features
         from sagan.evaluation.figures import draw_by_samples
-        from sagan.evaluation.reference import open_real
-        from sagan.metrics.embedding import embed_images
-        from sagan.metrics.features import open_features
-        from sagan.sampling import prepare_png
+        from sagan.evaluation.real_images import open_real
+        from sagan.runs.sample_grids import prepare_png
 
         prepare_png(FLAGS.out)
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings)

@@ -4,7 +4,7 @@ import gin
 import pytest
 from absl import flags
 
-from sagan import startup
+from sagan import cli as startup
 
 startup.start_tensorflow()
 flags.FLAGS.mark_as_parsed()

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tiny_gan import make_batch, make_gan
 
+from sagan.cli import start_tensorflow
 from sagan.optimizers import updates_applied
-from sagan.startup import start_tensorflow
 
 BATCH, STEPS = 8, 3
 

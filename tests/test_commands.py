@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan.checkpoints import checkpoint_steps, read_checkpoint
+from sagan.runs.checkpoints import checkpoint_steps, read_checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = (

@@ -7,12 +7,13 @@ import re
 import gin
 import pytest
 
-import sagan.training
-from sagan.builders import PRECISIONS, build_discriminator, build_generator
+import sagan.training.train
 from sagan.config import parse_config
-from sagan.config_changes import RESUMABLE, check_resumable, flatten
-from sagan.layers.attention_stages import ATTENTIONS
-from sagan.networks import GENERATOR_WIDTHS
+from sagan.discriminator import build_discriminator
+from sagan.generator import GENERATOR_WIDTHS, build_generator
+from sagan.layers.attention import ATTENTIONS
+from sagan.layers.precision import PRECISIONS
+from sagan.runs.resume import RESUMABLE, check_resumable, flatten
 
 CONFIGS = sorted(
     (pathlib.Path(__file__).resolve().parents[1] / "configs").rglob("*.gin")
@@ -194,7 +195,7 @@ def test_flatten_fills_in_macros():
     OTHER = %SIZE
     build_generator.image_size = %SIZE
     build_generator.attention_resolutions = (16, %SIZE)
-    sagan.builders.build_discriminator.image_size = %OTHER
+    sagan.layers.precision.build_discriminator.image_size = %OTHER
     train.seed = 4
     scoped/train.seed = 5
     make_dataset.name = 'cifar10'
@@ -219,7 +220,7 @@ def test_flatten_reads_what_gin_writes():
 
 
 def test_resumable_names_are_parameters():
-    functions = sagan.training.train, build_generator, build_discriminator
+    functions = sagan.training.train.train, build_generator, build_discriminator
     parameters = {
         f"{function.__name__}.{name}"
         for function in map(inspect.unwrap, functions)
@@ -229,7 +230,7 @@ def test_resumable_names_are_parameters():
 
 
 def test_a_run_may_go_on_with_resumable_changes_only():
-    function = inspect.unwrap(sagan.training.train)
+    function = inspect.unwrap(sagan.training.train.train)
     names = {f"train.{name}" for name in inspect.signature(function).parameters}
     names |= {"make_dataset.batch_size", "build_generator.num_steps"}
     for name in names | RESUMABLE:
@@ -257,7 +258,7 @@ def test_the_way_a_value_is_written_does_not_matter():
 
 
 def test_a_run_older_than_a_parameter_went_by_its_default():
-    from sagan.builders import build_generator  # noqa: F401  Registers it.
+    from sagan.generator import build_generator  # noqa: F401  Registers it.
 
     before = "build_generator.image_size = 32"
     same = f"{before}\nbuild_generator.fused_fgh = False"

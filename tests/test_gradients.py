@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from tiny_gan import make_batch, make_gan
 
-from sagan.benchmarks.memory import peak_growth
-from sagan.layers.norm import BatchNorm
+from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.spectral_norm import spectral_layers, spectral_normalize
 from sagan.optimizers import loss_scale, updates_applied
+from sagan.profiling.memory import peak_growth
 
 BATCH = 8
 

@@ -8,8 +8,10 @@ import pytest
 import tensorflow as tf
 from random_weights import draw_inputs, randomize
 
-from sagan.builders import PRECISIONS, build_discriminator, build_generator
-from sagan.networks import attention_blocks
+from sagan.discriminator import build_discriminator
+from sagan.generator import build_generator
+from sagan.layers.attention import attention_blocks
+from sagan.layers.precision import PRECISIONS
 
 BUILDERS = {"generator": build_generator, "discriminator": build_discriminator}
 ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}

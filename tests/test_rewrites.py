@@ -8,11 +8,11 @@ import tensorflow as tf
 from random_weights import draw_inputs, randomize
 from tiny_gan import make_batch, make_gan
 
-from sagan.benchmarks.step import REWRITES
-from sagan.builders import build_discriminator, build_generator
-from sagan.layers.norm import BatchNorm
+from sagan.discriminator import build_discriminator
+from sagan.generator import GENERATOR_WIDTHS, build_generator
+from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.pointwise import IMPLEMENTATIONS
-from sagan.networks import GENERATOR_WIDTHS
+from sagan.profiling.step import REWRITES
 
 BUILDERS = {"generator": build_generator, "discriminator": build_discriminator}
 SWITCHES = {

@@ -11,10 +11,10 @@ from PIL import Image
 
 from sagan.config import CONFIG_FILE, parse_config
 from sagan.data import make_dataset
-from sagan.evaluation.reference import cache_folder
-from sagan.metrics.classifier_files import default_folder
-from sagan.metrics.features import as_file_name, open_features
-from sagan.record import parse_recorded_config
+from sagan.evaluation.classifier import default_folder
+from sagan.evaluation.features import as_file_name, open_features
+from sagan.evaluation.real_images import cache_folder
+from sagan.runs.record import parse_recorded_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCES = sorted(

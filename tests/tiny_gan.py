@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sagan.builders import build_discriminator, build_generator
+from sagan.discriminator import build_discriminator
 from sagan.gan import GAN
+from sagan.generator import build_generator
 from sagan.optimizers import make_optimizers
 
 SETTINGS = {

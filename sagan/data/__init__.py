@@ -3,12 +3,11 @@
 `make_dataset` is the way in; `agreement` scores images of the synthetic sets.
 """
 
+from sagan.data.agreement import agreement, shuffle_halves
 from sagan.data.batches import ImageDataset
 from sagan.data.pipeline import make_dataset
 from sagan.data.preprocessing import CUSTOMARY_CROPS
-from sagan.data.shifts import shifted_batches
 from sagan.data.synthetic import is_synthetic
-from sagan.data.synthetic_agreement import agreement, shuffle_halves
 
 __all__ = [
     "CUSTOMARY_CROPS",
@@ -16,6 +15,5 @@ __all__ = [
     "agreement",
     "is_synthetic",
     "make_dataset",
-    "shifted_batches",
     "shuffle_halves",
 ]

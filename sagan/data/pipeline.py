@@ -8,24 +8,19 @@ import gin
 import numpy as np
 from absl import logging
 
-from sagan.data.batches import ImageDataset
+from sagan.config import check_booleans, check_integers
+from sagan.data.batches import ImageDataset, reading
 from sagan.data.cache import check_memory, fill_cache, prepare_some
-from sagan.data.failures import reading
-from sagan.data.folder import ImageFolder
+from sagan.data.image_folder import ImageFolder
 from sagan.data.preprocessing import CUSTOMARY_CROPS, prepare_image
-from sagan.data.reading import (
+from sagan.data.readers import (
     read_arrays,
     read_by_index,
     read_shards,
     read_stream,
 )
-from sagan.data.synthetic import (
-    LABELS,
-    is_synthetic,
-    make_synthetic_images,
-)
-from sagan.data.tfds_images import TfdsImages
-from sagan.settings import check_booleans, check_integers
+from sagan.data.synthetic import LABELS, is_synthetic, make_synthetic_images
+from sagan.data.tfds import TfdsImages
 
 _FOLDER = "folder:"
 

@@ -10,7 +10,7 @@ import numpy as np
 def open_builder(name: str, data_dir=None, download=False):
     """Returns the builder of a prepared data set whose images fit.
 
-    Args, Raises: As `sagan.data.tfds_images.TfdsImages`.
+    Args, Raises: As `sagan.data.tfds.TfdsImages`.
     """
     import tensorflow_datasets as tfds
 

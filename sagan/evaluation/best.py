@@ -9,10 +9,10 @@ import gin
 import tensorflow as tf
 from absl import logging
 
-from sagan.evaluation.evaluation import Evaluation
+from sagan.evaluation.protocol import Evaluation
 from sagan.evaluation.records import write_record
 from sagan.evaluation.samples import BATCH_SIZE, sample_batches
-from sagan.files import PARTIAL, write_text
+from sagan.runs.files import PARTIAL, write_text
 
 BEST_FOLDER = "best"
 _BEST_FILE = "best.json"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from sagan.metrics.frechet import feature_frechet_distance
-from sagan.metrics.kernel_distance import kernel_distance
+from sagan.metrics.fid import feature_frechet_distance
+from sagan.metrics.kid import kernel_distance
 
 
 def draw_by_samples(

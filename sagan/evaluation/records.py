@@ -6,8 +6,8 @@ import pathlib
 
 import tensorflow as tf
 
-from sagan.files import append_json, read_json
-from sagan.record import source_commit
+from sagan.runs.files import append_json, read_json
+from sagan.runs.record import source_commit
 
 SCORES_FILE = "scores.jsonl"
 # Columns of a table, with the digits that mean something.

@@ -6,15 +6,10 @@ from collections.abc import Iterable
 import tensorflow as tf
 from absl import logging
 
-from sagan.benchmarks.config_values import train_settings
-from sagan.builders import build_generator
-from sagan.checkpoints import (
-    CHECKPOINT_FOLDER,
-    checkpoint_steps,
-    restore_generator,
-)
+from sagan.config import train_settings
+from sagan.distributed.strategy import make_local_strategy
 from sagan.evaluation.best import BEST_FOLDER
-from sagan.evaluation.evaluation import make_evaluation
+from sagan.evaluation.protocol import make_evaluation
 from sagan.evaluation.records import (
     protocol_line,
     read_records,
@@ -22,7 +17,12 @@ from sagan.evaluation.records import (
     tables,
     write_record,
 )
-from sagan.strategies import make_local_strategy
+from sagan.generator import build_generator
+from sagan.runs.checkpoints import (
+    CHECKPOINT_FOLDER,
+    checkpoint_steps,
+    restore_generator,
+)
 
 ALL, LAST, BEST = "all", "last", "best"
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from sagan.distributed.replicas import is_mirrored, spread
 from sagan.latents import draw_latents
-from sagan.layers.norm import batch_norms
-from sagan.replicas import is_mirrored, spread
+from sagan.layers.batch_norm import batch_norms
 
 # What normalises: the moving moments; those of each batch; or the moments of
 # some batches of these very weights, averaged ("standing").

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
+from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.conv import Conv3x3, downsample, upsample
-from sagan.layers.norm import BatchNorm
 from sagan.layers.pointwise import Pointwise
 
 

@@ -15,8 +15,8 @@ from fake_tfds import write_fake
 from PIL import Image
 
 from sagan.data import make_dataset
-from sagan.data.failures import reading
-from sagan.data.folder import MAX_PIXELS, ImageFolder, read_image
+from sagan.data.batches import reading
+from sagan.data.image_folder import MAX_PIXELS, ImageFolder, read_image
 
 both_modes = pytest.mark.parametrize("cache", [True, False])
 

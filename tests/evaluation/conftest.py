@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from sagan.config import parse_config
-from sagan.training import train
+from sagan.training.train import train
 
 ROOT = __file__.rpartition("/tests/")[0]
 

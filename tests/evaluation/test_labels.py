@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sagan.evaluation.embedding import embed_images
+from sagan.evaluation.features import FeatureNetwork
 from sagan.evaluation.samples import sample_batches
-from sagan.metrics.embedding import embed_images
-from sagan.metrics.features import FeatureNetwork
-from sagan.metrics.scores import score
+from sagan.evaluation.scores import score
 
 COUNTS = np.array([100, 900])
 SAMPLES = 2000

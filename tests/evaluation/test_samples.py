@@ -6,7 +6,7 @@ import tensorflow as tf
 from tiny_gan import make_generator
 
 from sagan.evaluation.samples import STATISTICS, sample_batches
-from sagan.layers.norm import batch_norms
+from sagan.layers.batch_norm import batch_norms
 
 
 @pytest.fixture(scope="module")

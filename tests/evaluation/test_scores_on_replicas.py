@@ -7,15 +7,15 @@ import sys
 
 import numpy as np
 
-from sagan import sampling
-from sagan.builders import build_generator
-from sagan.checkpoints import restore_generator
+from sagan.cli import start_tensorflow
+from sagan.distributed.replicas import spread
+from sagan.distributed.strategy import make_local_strategy
 from sagan.evaluation.records import read_records
 from sagan.evaluation.runs import evaluate_run
-from sagan.record import parse_recorded_config
-from sagan.replicas import spread
-from sagan.startup import start_tensorflow
-from sagan.strategies import make_local_strategy
+from sagan.generator import build_generator
+from sagan.runs import sample_grids as sampling
+from sagan.runs.checkpoints import restore_generator
+from sagan.runs.record import parse_recorded_config
 
 SCORES = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
 TWO_REPLICAS = ("train.strategy = 'mirrored'", "train.num_replicas = 2")

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from sagan.layers.attention import ResidualControl, SelfAttention
+from sagan.layers.blockwise_attention import attend_in_blocks
 from sagan.layers.pointwise import IMPLEMENTATIONS
-from sagan.layers.query_blocks import attend_in_blocks
 
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 VARIANTS = ("released", "paper")

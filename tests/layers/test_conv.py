@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sagan.discriminator import DISCRIMINATOR_FLAT_BLOCKS, DISCRIMINATOR_WIDTHS
+from sagan.generator import GENERATOR_WIDTHS
 from sagan.layers.conv import (
     Conv3x3,
     conv_downsample,
     downsample,
     upsample,
     upsample_conv,
-)
-from sagan.networks import (
-    DISCRIMINATOR_FLAT_BLOCKS,
-    DISCRIMINATOR_WIDTHS,
-    GENERATOR_WIDTHS,
 )
 
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from sagan.builders import build_discriminator, build_generator
+from sagan.discriminator import build_discriminator
+from sagan.evaluation.classifier import ClassifierNetwork
+from sagan.generator import build_generator
 from sagan.layers.initialization import initialize, layer_paths
-from sagan.metrics.classifier_network import ClassifierNetwork
 
 SIZE = {"image_size": 32, "base_channels": 2}
 

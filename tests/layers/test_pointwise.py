@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.benchmarks.conformance import ROUNDING
 from sagan.layers.pointwise import CONTROLS, IMPLEMENTATIONS, Pointwise
+from sagan.profiling.conformance import ROUNDING
 
 each_implementation = pytest.mark.parametrize(
     "implementation", sorted(IMPLEMENTATIONS)

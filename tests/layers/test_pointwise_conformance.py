@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.benchmarks import conformance
-from sagan.benchmarks.conformance import MODES, RESULTS, ROUNDING, errors
-from sagan.benchmarks.shapes import Shape, config_shapes
 from sagan.layers import pointwise
+from sagan.profiling import conformance
+from sagan.profiling.conformance import MODES, RESULTS, ROUNDING, errors
+from sagan.profiling.pointwise import Shape, config_shapes
 
 SMALL_SHAPES = (
     Shape(2, 1, 1, 5, 3),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tiny_gan import make_batch, make_gan
 
-from sagan.benchmarks.graph_cost import graph_costs
-from sagan.costs.memory import peak_bytes
+from sagan.profiling.flops import graph_costs
+from sagan.profiling.memory import peak_bytes
 
 
 def updates(gan, batch):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sagan.layers.conv import Conv3x3
-from sagan.layers.linear import ClassEmbedding, Dense
+from sagan.layers.dense import ClassEmbedding, Dense
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.spectral_norm import spectral_layers, spectral_normalize
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from sagan.metrics.frechet import feature_frechet_distance
-from sagan.metrics.intra_class import intra_class_fid
+from sagan.metrics.fid import feature_frechet_distance, intra_class_fid
 
 
 def _draw(counts, seed=0, num_features=3):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from sagan.metrics.moments import Moments
+from sagan.metrics.fid import Moments
 
 
 def _draw(count=60, num_features=5, seed=0):

@@ -20,11 +20,14 @@ from the same in the same order, so they are the same subsets.
 import numpy as np
 import pytest
 
-from sagan.metrics.frechet import feature_frechet_distance, frechet_distance
+from sagan.metrics.fid import (
+    Moments,
+    feature_frechet_distance,
+    frechet_distance,
+)
 from sagan.metrics.inception_score import inception_score
-from sagan.metrics.kernel_distance import kernel_distance
-from sagan.metrics.manifolds import precision_recall_density_coverage
-from sagan.metrics.moments import Moments
+from sagan.metrics.kid import kernel_distance
+from sagan.metrics.precision_recall import precision_recall_density_coverage
 
 # Real samples, generated samples, features, seed.
 FEW_FEATURES = (600, 500, 8, 0)

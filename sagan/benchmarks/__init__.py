@@ -1,1 +1,0 @@
-"""Measuring speed, memory and rounding; the commands are in scripts/."""

@@ -1,0 +1,183 @@
+"""What every command does first: a quiet TensorFlow and short errors."""
+
+import contextlib
+import logging as stdlib_logging
+import os
+import pathlib
+import signal
+import sys
+import traceback
+
+from absl import app, logging
+
+_PACKAGE = str(pathlib.Path(__file__).parent)
+_FOR_THE_USER = (
+    ValueError,
+    OSError,
+    RuntimeError,
+    MemoryError,
+    ArithmeticError,
+)
+
+
+def interrupt_on_sigterm():
+    """Lets SIGTERM end the process as Ctrl-C does, by `KeyboardInterrupt`."""
+
+    def interrupt(number, frame):
+        del frame
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+@contextlib.contextmanager
+def sigterm_held_back():
+    """Lets SIGTERM wait while inside, under the handler there was before.
+
+    TensorFlow puts a handler of its own in the place of Python's, which does
+    nothing here. No thread that is made inside will ever take the signal.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextlib.contextmanager
+def command(argv, worker: bool = False):
+    """What a command runs within: logs, short errors, flags as arguments only.
+
+    Args:
+        argv: What absl passes to `main`.
+        worker: Whether the process may be one of several workers.
+
+    Raises:
+        UsageError: If `argv` has more than the command's name.
+    """
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    start_logging()
+    interrupt_on_sigterm()
+    with end_at_once() if worker else contextlib.nullcontext(), short_errors():
+        yield
+
+
+def start_logging():
+    """Logs to the terminal from INFO on, in short lines."""
+    logging.set_verbosity(logging.INFO)
+    handler = logging.get_absl_handler()
+    handler.setFormatter(
+        stdlib_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+    )
+    handler.addFilter(_is_for_the_user)
+
+
+def _is_for_the_user(record):
+    """Whether a log record is of this project, or a warning worth reading.
+
+    TensorFlow and TFDS log through absl too: progress, and deprecations in
+    their own code.
+    """
+    if record.pathname.startswith(_PACKAGE):
+        return True
+    if "site-packages" not in record.pathname:
+        return True
+    message = record.getMessage()
+    return record.levelno > stdlib_logging.INFO and "deprecat" not in message
+
+
+def start_tensorflow():
+    """Imports TensorFlow without its start-up lines and sets up GPU memory.
+
+    TensorFlow writes some lines to file descriptor 2 whatever its log level,
+    so that is closed around the import. GPU memory is taken as needed rather
+    than all at once.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow's threads must leave SIGTERM to Python's.
+    with sigterm_held_back(), _silent_stderr():
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    # The remapper merges operations for inference. On a training step it
+    # gives up with an error line, and costs nothing to leave out.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+    if not gpus and os.path.exists("/proc/driver/nvidia/version"):
+        logging.warning(
+            "This machine has an NVIDIA driver, but TensorFlow finds no GPU "
+            "and will use the CPU. Its CUDA libraries come with "
+            "pip install -e '.[cuda]'."
+        )
+
+
+@contextlib.contextmanager
+def end_at_once():
+    """Ends a worker of several without TensorFlow's shutdown.
+
+    That waits for the other workers, which may take a minute, and complains
+    of those that have ended.
+    """
+    code = 0
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if "TF_CONFIG" not in os.environ:
+            raise
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+            code = 1
+        elif isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+            code = 1
+        else:
+            code = error.code or 0
+    if "TF_CONFIG" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+@contextlib.contextmanager
+def short_errors():
+    """Ends the command with one line where this project raised the error.
+
+    Such an error, or one of gin, is meant for the user: its message names what
+    is wrong and the fix. Any other keeps its traceback. SIGTERM and Ctrl-C,
+    where the training loop does not wait for the end of a step, end the command
+    at once, with the exit status that shells give it then.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        name = str(error) or "SIGINT"
+        print(
+            f"Stopped at once by {name}. Nothing is half-written; a run goes "
+            "on from its newest checkpoint.",
+            file=sys.stderr,
+        )
+        sys.exit(128 + signal.Signals[name])
+    except _FOR_THE_USER as error:
+        origin = traceback.extract_tb(error.__traceback__)[-1].filename
+        if not origin.startswith(_PACKAGE) and "gin" not in origin.split("/"):
+            raise
+        # gin appends where a configurable was called from.
+        message = str(error).split("\n  In call to configurable")[0]
+        sys.exit(f"Error: {message}")
+
+
+@contextlib.contextmanager
+def _silent_stderr():
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

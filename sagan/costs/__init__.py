@@ -1,1 +1,0 @@
-"""What training a config costs: work, seconds, memory, days."""

@@ -1,0 +1,235 @@
+"""Ways to read a data set so that any position can be the first.
+
+A `read` function takes the first position, the batch size, the seed and the
+rows of each batch to read, and returns an endless dataset of `(images,
+labels)`: uint8 `[rows, image_size, image_size, channels]` and int32 `[rows]`.
+"""
+
+import atexit
+import threading
+import time
+
+import tensorflow as tf
+
+_QUIET_SECONDS = 0.1
+
+
+def example_order(size: int, seed: int, first: int) -> tf.data.Dataset:
+    """Indices of the examples at positions `first`, `first + 1`, ...: int64.
+
+    Each epoch is a permutation of `range(size)`, uniform among all.
+    """
+    first_epoch, offset = divmod(first, size)
+
+    def epoch_order(epoch):
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(size, dtype=tf.int64),
+            tf.stack([tf.constant(seed, tf.int64), epoch]),
+            alg="philox",
+        )
+        seen = tf.where(epoch == first_epoch, offset, 0)
+        return tf.data.Dataset.from_tensor_slices(order[seen:])
+
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(
+        epoch_order
+    )
+
+
+def read_arrays(images, labels):
+    """A `read` function over arrays held in memory.
+
+    Args:
+        images: `[size, image_size, image_size, channels]`, uint8.
+        labels: `[size]`, int32.
+    """
+
+    def gather(indices):
+        # The arrays stay in NumPy: as constants of TensorFlow they would be
+        # copied several times, and into the memory of a GPU.
+        return call_python(
+            lambda i: (images[i], labels[i]), [indices], [tf.uint8, tf.int32]
+        )
+
+    def read(first, batch_size, seed, rows):
+        order = example_order(len(images), seed, first)
+        order = keep_rows(order, batch_size, rows)
+        return order.batch(len(rows), drop_remainder=True).map(
+            gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+
+    return read
+
+
+def read_by_index(load, size: int, prepare):
+    """A `read` function that loads each example when it is due, by its index.
+
+    Args:
+        load: TensorFlow function from an index to `(image, label)`: uint8
+            `[height, width, 3]` and int32 `[]`.
+        size: Number of examples.
+        prepare: TensorFlow function from that image to the prepared one.
+    """
+
+    def example(index):
+        image, label = load(index)
+        return prepare(image), label
+
+    def read(first, batch_size, seed, rows):
+        order = example_order(size, seed, first)
+        examples = keep_rows(order, batch_size, rows).map(
+            example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return examples.batch(len(rows), drop_remainder=True)
+
+    return read
+
+
+def read_stream(encoded, size: int, shuffle_buffer: int, decode):
+    """A `read` function over a dataset that can only be read front to back.
+
+    Each epoch reads the encoded examples in an order drawn by (seed, epoch)
+    and passes them through a shuffle buffer seeded likewise. To start inside
+    an epoch, the examples before it are read and shuffled again but not
+    decoded.
+
+    Args:
+        encoded: Function from a seed (int64 tensor) to a dataset of all
+            `(bytes, label)`, in an order that depends on the seed alone.
+        size: Number of examples in it.
+        shuffle_buffer: Number of encoded examples to draw from.
+        decode: TensorFlow function from bytes to the prepared image.
+    """
+
+    def decode_pair(encoded_image, label):
+        return decode(encoded_image), label
+
+    def read(first, batch_size, seed, rows):
+        def epoch_examples(epoch):
+            # `shuffle` mixes in TensorFlow's global seed; fixed here, inside
+            # this traced function alone, so that `seed` decides by itself.
+            tf.random.set_seed(1)
+            key = tf.stack([tf.constant(seed, tf.int64), epoch])
+            order_seed, buffer_seed = tf.unstack(
+                tf.random.stateless_uniform(
+                    [2], key, 1, tf.int64.max, tf.int64, alg="philox"
+                )
+            )
+            return encoded(order_seed).shuffle(
+                shuffle_buffer, buffer_seed, reshuffle_each_iteration=False
+            )
+
+        first_epoch, offset = divmod(first, size)
+        epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+        examples = epochs.flat_map(epoch_examples).skip(offset)
+        examples = keep_rows(examples, batch_size, rows).map(
+            decode_pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return examples.batch(len(rows), drop_remainder=True)
+
+    return read
+
+
+def read_shards(reads):
+    """A `read` function over shards of a data set, each with its own order.
+
+    Every batch has as many rows of each shard, in the order of the shards. A
+    shard none of whose rows are asked for is not read.
+
+    Args:
+        reads: The `read` function of each shard; their number must divide the
+            batch size.
+    """
+    if len(reads) == 1:
+        return reads[0]
+
+    def read(first, batch_size, seed, rows):
+        size = batch_size // len(reads)
+        batches = []
+        for shard, read_shard in enumerate(reads):
+            start = max(rows.start - shard * size, 0)
+            stop = min(rows.stop - shard * size, size)
+            if start < stop:
+                position = first // len(reads)
+                # Apart from every seed that a person would give.
+                own_seed = seed + shard * 2**32
+                own_rows = range(start, stop)
+                batches.append(read_shard(position, size, own_seed, own_rows))
+
+        if len(batches) == 1:
+            return batches[0]
+
+        def concat(*parts):
+            images, labels = zip(*parts, strict=True)
+            return tf.concat(images, 0), tf.concat(labels, 0)
+
+        return tf.data.Dataset.zip(*batches).map(concat)
+
+    return read
+
+
+def keep_rows(examples, batch_size: int, rows: range) -> tf.data.Dataset:
+    """Of every `batch_size` examples keeps those at `rows`."""
+    if len(rows) == batch_size:
+        return examples
+    return (
+        examples.enumerate()
+        .filter(
+            lambda i, _: (
+                (i % batch_size >= rows.start) & (i % batch_size < rows.stop)
+            )
+        )
+        .map(lambda _, example: example)
+    )
+
+
+def call_python(function, inputs, types):
+    """Calls a function of NumPy arrays from within a tf.data pipeline.
+
+    Args:
+        function: Takes NumPy arrays, returns NumPy arrays; has no state.
+        inputs: Tensors it is given.
+        types: Dtypes of what it returns.
+
+    Returns:
+        Tensors of these dtypes, their shapes unknown.
+    """
+
+    def call(*arrays):
+        with _CALLS:
+            return function(*arrays)
+
+    return tf.numpy_function(call, inputs, types, stateful=False)
+
+
+class _Calls:
+    """Counts the calls that have begun and those that have ended."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.begun = self.ended = 0
+        self.closing = False
+
+    def __enter__(self):
+        with self.lock:
+            self.begun += 1
+            if not self.closing:
+                return
+            self.ended += 1
+        raise RuntimeError("Python is shutting down.")
+
+    def __exit__(self, *exception):
+        with self.lock:
+            self.ended += 1
+
+    def close(self):
+        self.closing = True
+        begun = -1
+        while begun != self.begun or self.begun != self.ended:
+            begun = self.begun
+            time.sleep(_QUIET_SECONDS)
+
+
+_CALLS = _Calls()
+
+
+atexit.register(_CALLS.close)

@@ -1,0 +1,1 @@
+"""Several devices and machines: a thin layer over `tf.distribute`."""

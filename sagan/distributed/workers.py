@@ -1,0 +1,134 @@
+"""What the workers of a run tell each other."""
+
+import contextlib
+import hashlib
+import re
+
+import tensorflow as tf
+
+from sagan.distributed.strategy import num_workers, worker_index
+
+
+class Workers:
+    """What the workers of a run tell each other.
+
+    With one worker nothing is sent, and the answers are its own. All workers
+    must ask the same things in the same order.
+
+    Attributes:
+        strategy: That they train under.
+        number: How many they are.
+        alone: Whether there is but one.
+        is_chief: Whether this is the one that writes the run's folder.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy):
+        self.strategy = strategy
+        self.number = num_workers(strategy)
+        self.alone = self.number == 1
+        self.is_chief = worker_index(strategy) == 0
+        self._sum = tf.function(self._sum_over_replicas)
+
+    @contextlib.contextmanager
+    def watched(self):
+        """Keeps workers together until the end.
+
+        At the end all wait for the chief, which has more to write. Before it,
+        one line says that a worker was lost, which TensorFlow does not.
+
+        Raises:
+            RuntimeError: If another worker has ended or cannot be reached.
+        """
+        try:
+            yield
+            self.any_says(False)
+        except tf.errors.OpError as error:
+            if self.alone or not _is_loss(error):
+                raise
+            raise RuntimeError(
+                f"Worker {worker_index(self.strategy)} of {self.number} ends: "
+                "another worker has ended or cannot be reached; its own log "
+                "may say why. Run the same command on all of them to go on "
+                f"from the newest checkpoint.{_reason(error)}"
+            ) from error
+        # All have ended well. Who hears so first may be gone before all do.
+        with contextlib.suppress(tf.errors.OpError):
+            self.any_says(False)
+
+    def describe(self) -> dict[str, int]:
+        """Returns what a run's record says of them."""
+        return {
+            "workers": self.number,
+            "replicas": self.strategy.num_replicas_in_sync,
+        }
+
+    def on_what(self) -> str:
+        """Returns what the terminal says of them; nothing of one replica."""
+        replicas = self.strategy.num_replicas_in_sync
+        if replicas == 1:
+            return ""
+        workers = "" if self.alone else f" of {self.number} workers"
+        return f" on {replicas} replicas{workers}"
+
+    def any_says(self, condition: bool) -> bool:
+        """Returns whether any worker says so."""
+        if self.alone:
+            return condition
+        (total,) = self._sum([tf.constant(float(condition))])
+        return bool(total > 0)
+
+    def check_same(self, text: str) -> None:
+        """Checks that all workers have the same text: config and data.
+
+        Raises:
+            ValueError: If this one's is not the chief's.
+        """
+        if self.alone:
+            return
+        digest = hashlib.sha256(text.encode()).digest()
+        own = int.from_bytes(digest[:4])
+        (chief,) = self._sum([tf.constant(own, tf.int64)], of_first=True)
+        if int(chief) != own:
+            raise ValueError(
+                f"Worker {worker_index(self.strategy)} was started with "
+                "another config than worker 0, or sees another number of "
+                "images: give all workers the same command and data."
+            )
+
+    def copy_from_chief(self, variables: list) -> None:
+        """Gives variables on all workers the chief's values."""
+        if self.alone:
+            return
+        # TensorFlow sends tensors of one dtype together.
+        for dtype in sorted({v.dtype for v in variables}, key=str):
+            some = [v for v in variables if v.dtype == dtype]
+            values = [tf.constant(variable.numpy()) for variable in some]
+            totals = self._sum(values, of_first=True)
+            for variable, total in zip(some, totals, strict=True):
+                variable.assign(total)
+
+    def _sum_over_replicas(self, values, of_first=False):
+        """Sums what the replicas have, or takes what the first has."""
+
+        def reduce():
+            context = tf.distribute.get_replica_context()
+            counts = not of_first or context.replica_id_in_sync_group == 0
+            # Made here, as what comes from outside is on no replica's device.
+            own = [tf.where(counts, v, tf.zeros_like(v)) for v in values]
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+        return [
+            self.strategy.experimental_local_results(result)[0]
+            for result in self.strategy.run(reduce)
+        ]
+
+
+def _reason(error):
+    found = re.search(r"aborted by: (.+)", str(error))
+    return f" ({found[1]:.150})" if found else ""
+
+
+def _is_loss(error):
+    """Whether an error is what a collective operation raises without a peer."""
+    gone = tf.errors.UnavailableError, tf.errors.AbortedError
+    return isinstance(error, gone) or "ollective" in str(error)

@@ -1,0 +1,373 @@
+"""The classifier of a data set, whose features embed images for scores."""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+from collections.abc import Sequence
+
+import gin
+import keras
+import tensorflow as tf
+
+from sagan.config import (
+    check_choices,
+    check_integers,
+    check_numbers,
+)
+from sagan.layers.batch_norm import BatchNorm
+from sagan.layers.pointwise import Pointwise
+from sagan.layers.precision import PRECISIONS
+from sagan.runs.files import (
+    file_sha256,
+    whole_file,
+    write_text,
+)
+
+CLASSIFIER_FILE = "classifier.json"
+WEIGHTS_FILE = "classifier.weights.h5"
+_HOW = "python -m sagan.classifier --gin_config=configs/classifier_NAME.gin"
+
+
+class ClassifierNetwork(keras.Model):
+    """Stages of 3x3 convolutions, a pointwise layer, a linear head.
+
+    Each stage ends with half the height and width. The pointwise layer then
+    reduces the channels at each position before they are averaged over the
+    image and classified, so the head has `feature_dim` rows rather than as
+    many as the last stage has channels.
+
+    Args:
+        image_size: Side of the images, a multiple of `2 ** len(stages)`.
+        channels: Of the images, 1 or 3.
+        num_classes: Number of logits.
+        stages: For each stage the channels after each of its convolutions:
+            `((32,), (64, 64))` are three, and two halvings.
+        feature_dim: Filters of the pointwise layer: length of the features.
+        pointwise: Its implementation, a key of
+            `sagan.layers.pointwise.IMPLEMENTATIONS`.
+        dropout: Share of the features that the head does not see in training.
+        precision: Dtype policy of the convolutions; variables, features and
+            logits are float32 under each.
+
+    Input shape: `[batch, image_size, image_size, channels]`, float in [-1, 1].
+    Output shape: logits `[batch, num_classes]`, float32.
+
+    Raises:
+        ValueError: If `image_size` cannot be halved as often as asked.
+    """
+
+    def __init__(
+        self,
+        image_size,
+        channels,
+        num_classes,
+        stages,
+        feature_dim,
+        pointwise="conv2d",
+        dropout=0.0,
+        precision="float32",
+    ):
+        super().__init__(dtype=precision, name="classifier")
+        if image_size % 2 ** len(stages):
+            raise ValueError(
+                f"Images of side {image_size} cannot be halved {len(stages)} "
+                f"times, once for each of the stages {stages}: give fewer."
+            )
+        # All that is needed to make it again, for the file beside its weights.
+        self.description = {
+            "image_size": image_size,
+            "channels": channels,
+            "num_classes": num_classes,
+            "stages": [list(widths) for widths in stages],
+            "feature_dim": feature_dim,
+            "pointwise": pointwise,
+            "dropout": dropout,
+        }
+        self.image_shape = (image_size, image_size, channels)
+        self.feature_dim = feature_dim
+        self.num_classes = num_classes
+        # All layers are named, or Keras would number them by process and equal
+        # weights would make unequal files.
+        layers = [keras.Input(self.image_shape)]
+        for i, widths in enumerate(stages):
+            layers += _stage(widths, precision, f"stage{i}")
+        layers += _reduction(feature_dim, pointwise, precision)
+        self.trunk = keras.Sequential(layers, name="trunk")
+        self.head = keras.Sequential(
+            [
+                keras.Input((feature_dim,)),
+                keras.layers.Dropout(dropout, dtype="float32", name="dropout"),
+                keras.layers.Dense(num_classes, dtype="float32", name="logits"),
+            ],
+            name="head",
+        )
+        self(tf.zeros([1, *self.image_shape]))
+
+    def embed(self, images, training=False):
+        """Features and logits of images.
+
+        Args:
+            images: As the input shape says.
+            training: Whether batch norm and dropout are those of training.
+
+        Returns:
+            Features `[batch, feature_dim]`, not negative, and logits `[batch,
+            num_classes]`: both float32.
+        """
+        features = self.trunk(images, training=training)
+        return features, self.head(features, training=training)
+
+    def call(self, images, training=False):
+        return self.embed(images, training)[1]
+
+
+@gin.configurable(denylist=["image_size", "channels", "num_classes"])
+def build_classifier(
+    image_size: int,
+    channels: int,
+    num_classes: int,
+    stages: Sequence[Sequence[int]] = gin.REQUIRED,
+    feature_dim: int = 128,
+    pointwise: str = "conv2d",
+    dropout: float = 0.0,
+    precision: str = "float32",
+) -> ClassifierNetwork:
+    """Makes a `ClassifierNetwork` with its variables; arguments are its own.
+
+    Raises:
+        ValueError: If a value is not among the possible ones.
+    """
+    _check_stages(stages)
+    check_integers("build_classifier", 1, feature_dim=feature_dim)
+    check_numbers("build_classifier", 0, 1, dropout=dropout)
+    check_choices("build_classifier.precision", [precision], PRECISIONS)
+    return ClassifierNetwork(
+        image_size,
+        channels,
+        num_classes,
+        stages,
+        feature_dim,
+        pointwise=pointwise,
+        dropout=dropout,
+        precision=precision,
+    )
+
+
+def _check_stages(stages):
+    kinds = (tuple, list)
+    fits = isinstance(stages, kinds) and stages
+    if not fits or not all(isinstance(w, kinds) and w for w in stages):
+        raise ValueError(
+            f"build_classifier.stages is {stages!r}: expected a tuple of "
+            "tuples such as ((32,), (64, 64))."
+        )
+    for width in itertools.chain(*stages):
+        check_integers("build_classifier", 1, stages=width)
+
+
+def _stage(widths, precision, name):
+    """Convolutions of the given widths; the last keeps the largest of 2x2."""
+    layers = []
+    for i, width in enumerate(widths):
+        layers.append(
+            keras.layers.Conv2D(
+                width,
+                3,
+                padding="same",
+                use_bias=False,  # Batch norm has one.
+                kernel_initializer="he_normal",
+                dtype=precision,
+                name=f"{name}_conv{i}",
+            )
+        )
+        if i == len(widths) - 1:
+            # Before batch norm, which then goes over a quarter of the places.
+            pool = keras.layers.MaxPooling2D(
+                dtype=precision, name=f"{name}_pool"
+            )
+            layers.append(pool)
+        layers += _norm_and_relu(precision, f"{name}_{i}")
+    return layers
+
+
+def _reduction(feature_dim, pointwise, precision):
+    """The pointwise layer, and the average of each of its filters."""
+    return [
+        Pointwise(
+            feature_dim,
+            pointwise,
+            use_bias=False,
+            spectral_norm=False,
+            dtype=precision,
+            name="reduction",
+        ),
+        *_norm_and_relu(precision, "reduction"),
+        # Scores compare moments of features: no rounding to bfloat16 here.
+        keras.layers.GlobalAveragePooling2D(dtype="float32", name="features"),
+    ]
+
+
+def _norm_and_relu(precision, name):
+    return [
+        # A short run: the moments must follow weights that still move.
+        BatchNorm(decay=0.9, dtype=precision, name=f"{name}_norm"),
+        keras.layers.ReLU(dtype=precision, name=f"{name}_relu"),
+    ]
+
+
+def default_folder(dataset_name: str) -> pathlib.Path:
+    """Returns where the classifier of a data set is unless said otherwise."""
+    name = pathlib.Path(dataset_name.removeprefix("folder:")).name
+    return pathlib.Path("runs") / f"classifier_{name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A classifier that may score images.
+
+    Attributes:
+        network: With its weights, in float32 whatever it was trained in.
+        dataset: Name of the data set whose labels it learnt.
+        test_accuracy: Share of the test images it gets right.
+        num_test_images: Their number.
+        weights_sha256: Hash of the file of its weights: scores by classifiers
+            of different hashes do not compare.
+    """
+
+    network: ClassifierNetwork
+    dataset: str
+    test_accuracy: float
+    num_test_images: int
+    weights_sha256: str
+
+    @property
+    def num_classes(self) -> int:
+        return self.network.num_classes
+
+    @property
+    def feature_dim(self) -> int:
+        return self.network.feature_dim
+
+    def embed(self, images) -> tuple[tf.Tensor, tf.Tensor]:
+        """Features and logits of images.
+
+        Args:
+            images: `[batch, image_size, image_size, channels]`, float in
+                [-1, 1], of the classifier's own size and channels.
+
+        Returns:
+            Features `[batch, feature_dim]` and logits `[batch, num_classes]`,
+            both float32.
+
+        Raises:
+            ValueError: If the images are of another size.
+        """
+        if tuple(images.shape[1:]) != self.network.image_shape:
+            raise ValueError(
+                f"The images are {_by(images.shape[1:])}, but the classifier "
+                f"of {self.dataset!r} embeds {_by(self.network.image_shape)}: "
+                "train one at the size of the images."
+            )
+        return self.network.embed(images)
+
+
+def save_classifier(
+    workdir, network: ClassifierNetwork, **results
+) -> pathlib.Path:
+    """Writes a classifier, complete or not at all.
+
+    Args:
+        workdir: The folder; made if absent.
+        network: What was trained.
+        **results: What `load_classifier` needs (`dataset`, `test_accuracy`,
+            `num_test_images`, `minimum_accuracy`) and what else should be on
+            record: values that JSON has.
+
+    Returns:
+        Path of the file that describes it.
+    """
+    workdir = pathlib.Path(workdir)
+    with whole_file(workdir / WEIGHTS_FILE) as partial:
+        network.save_weights(partial)
+    record = {
+        **results,
+        "network": network.description,
+        "weights_sha256": file_sha256(workdir / WEIGHTS_FILE),
+    }
+    path = workdir / CLASSIFIER_FILE
+    write_text(path, json.dumps(record, indent=2) + "\n")
+    return path
+
+
+def load_classifier(workdir) -> Classifier:
+    """Reads a classifier back, if it may score anything.
+
+    Needs no config: only the folder.
+
+    Args:
+        workdir: What it was trained in.
+
+    Raises:
+        ValueError: If there is none, its training did not finish, a file is
+            damaged, or it is less accurate on the test split than its config
+            required.
+    """
+    path = pathlib.Path(workdir) / CLASSIFIER_FILE
+    record = _read_record(path)
+    weights = path.with_name(WEIGHTS_FILE)
+    found = file_sha256(weights) if weights.is_file() else "missing"
+    if found != record["weights_sha256"]:
+        raise ValueError(
+            f"The weights {weights} are damaged: their SHA-256 is {found}, "
+            f"expected {record['weights_sha256']}. {_fix(path)}"
+        )
+    accuracy, least = record["test_accuracy"], record["minimum_accuracy"]
+    if not accuracy >= least:
+        raise ValueError(
+            f"The classifier {path} is right on {accuracy:.2%} of "
+            f"{record['num_test_images']} test images, required are "
+            f"{least:.2%}: too few for it to score anything. Train longer "
+            "(EPOCHS) or wider (build_classifier.stages)."
+        )
+    try:
+        network = ClassifierNetwork(**record["network"])
+        network.load_weights(weights)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} does not describe the network of its weights "
+            f"({str(error).splitlines()[0]}). {_fix(path)}"
+        ) from error
+    fields = {field.name for field in dataclasses.fields(Classifier)}
+    known = {key: record[key] for key in fields & record.keys()}
+    return Classifier(**{**known, "network": network})
+
+
+def _read_record(path):
+    if not path.is_file():
+        raise ValueError(
+            f"{path.parent} has no finished classifier: there is no "
+            f"{path.name}. {_fix(path)}"
+        )
+    needed = {field.name for field in dataclasses.fields(Classifier)}
+    needed.add("minimum_accuracy")
+    try:
+        record = json.loads(path.read_text())
+        missing = sorted(needed - record.keys())
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}). {_fix(path)}"
+        ) from error
+    if missing:
+        raise ValueError(
+            f"{path} is damaged: it lacks {', '.join(missing)}. {_fix(path)}"
+        )
+    return record
+
+
+def _fix(path):
+    return f"Train it anew: {_HOW} --workdir={path.parent}"
+
+
+def _by(shape):
+    return "x".join(map(str, shape))

@@ -1,0 +1,305 @@
+"""From a config to a classifier of its data set, which may score images."""
+
+import math
+import pathlib
+import time
+
+import gin
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from sagan.config import CONFIG_FILE, check_integers, check_numbers
+from sagan.data import make_dataset
+from sagan.data.batches import ImageDataset
+from sagan.evaluation.classifier import (
+    CLASSIFIER_FILE,
+    Classifier,
+    ClassifierNetwork,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
+from sagan.layers.initialization import initialize
+from sagan.runs.files import check_writable, hold
+from sagan.runs.record import record_config, record_session
+from sagan.runs.resume import check_resumable
+
+
+@gin.configurable(denylist=["workdir", "data_dir", "download"])
+def train_classifier(
+    workdir: str,
+    data_dir: str | None = None,
+    download: bool = False,
+    epochs: int = gin.REQUIRED,
+    minimum_accuracy: float = gin.REQUIRED,
+    learning_rate: float = 0.1,
+    weight_decay: float = 5e-3,
+    max_shift: int = 0,
+    test_split: str = "test",
+    seed: int = 0,
+) -> Classifier:
+    """Trains a classifier in `workdir`, unless it has a finished one.
+
+    `make_dataset` gives the training split as its bindings say, flips too, and
+    the test split without flips. A run that was interrupted starts over. On a
+    CPU the same seed gives the same weights to the bit.
+
+    Args:
+        workdir: Folder of the run; made if absent.
+        data_dir: Where TFDS data sets are; None for the TFDS default.
+        download: Whether a data set that is not there may be downloaded.
+        epochs: Passes over the training split.
+        minimum_accuracy: Share of the test split that it must get right, or
+            `load_classifier` refuses it.
+        learning_rate: The largest; it rises at first and falls as a cosine.
+        weight_decay: Share of each weight that a step at rate 1 takes off.
+        max_shift: Training images are shifted by up to as many pixels.
+        test_split: Split of the data set that measures the accuracy.
+        seed: Of initial weights, shifts and dropout; order and flips are
+            those of `make_dataset.seed`.
+
+    Returns:
+        The classifier, as `load_classifier` has it.
+
+    Raises:
+        ValueError: If a setting is out of range, the data have no labels,
+            `workdir` has a classifier of other settings, or the new one is
+            less accurate than required.
+        FloatingPointError: If the loss is not finite.
+    """
+    check_integers("train_classifier", 1, epochs=epochs)
+    check_integers("train_classifier", 0, max_shift=max_shift, seed=seed)
+    check_numbers("train_classifier", 0, 1, minimum_accuracy=minimum_accuracy)
+    check_numbers(
+        "train_classifier",
+        0,
+        math.inf,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+    )
+    check_writable(workdir)
+    workdir = pathlib.Path(workdir)
+    if finished := _find_finished(workdir):
+        return finished
+    started = time.monotonic()
+    # Features are compared across machines: on a GPU too they are of float32.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    keras.utils.set_random_seed(seed)
+    train, test = _open_splits(test_split, data_dir, download)
+    network = build_classifier(
+        train.image_size, train.channels, train.num_classes
+    )
+    initialize(network, seed)
+    with hold(workdir):
+        (workdir / CLASSIFIER_FILE).unlink(missing_ok=True)
+        record_config(workdir)
+        record_session(workdir, 0, train.size)
+        history = fit(
+            network,
+            shifted_batches(train, max_shift, seed),
+            test.one_pass(),
+            epochs,
+            train.size // train.batch_size,
+            learning_rate,
+            weight_decay,
+        )
+        network = _in_float32(network)
+        right, seen = count_right(network, test.one_pass())
+        save_classifier(
+            workdir,
+            network,
+            dataset=train.name,
+            test_split=test_split,
+            test_accuracy=right / seen,
+            num_test_images=seen,
+            minimum_accuracy=minimum_accuracy,
+            test_accuracy_by_epoch=[round(share, 6) for share in history],
+            epochs=epochs,
+            seed=seed,
+            seconds=round(time.monotonic() - started, 1),
+        )
+    classifier = load_classifier(workdir)
+    logging.info("Wrote %s: %s.", workdir, _describe(classifier))
+    return classifier
+
+
+def _find_finished(workdir):
+    """Returns the classifier of a folder, or None if one must be trained."""
+    if not (workdir / CLASSIFIER_FILE).exists():
+        return None
+    try:
+        classifier = load_classifier(workdir)
+    except ValueError as error:
+        logging.warning("%s Training starts over.", error)
+        return None
+    config = workdir / CONFIG_FILE
+    if config.exists():
+        check_resumable(config.read_text(), gin.config_str())
+    logging.info(
+        "%s has a finished classifier: %s.", workdir, _describe(classifier)
+    )
+    return classifier
+
+
+def _describe(classifier):
+    return (
+        f"{classifier.test_accuracy:.2%} of {classifier.num_test_images} test "
+        f"images right, weights {classifier.weights_sha256[:12]}"
+    )
+
+
+def _open_splits(test_split, data_dir, download):
+    """Returns the training split of the config and the test split."""
+    source = {"data_dir": data_dir, "download": download}
+    train = make_dataset(**source)
+    if not train.num_classes:
+        raise ValueError(
+            f"A classifier of {train.name!r} needs its labels: bind "
+            "make_dataset.num_classes to the number of its classes."
+        )
+    return train, make_dataset(split=test_split, flip=False, **source)
+
+
+def _in_float32(network):
+    """Returns the network as it will score, so that its accuracy is of that."""
+    twin = ClassifierNetwork(**network.description)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def fit(
+    network, train, test, epochs, steps_per_epoch, learning_rate, weight_decay
+) -> list[float]:
+    """Trains a network with SGD, its rate risen to at first and then a cosine.
+
+    Args:
+        network: Maps images to logits; changed in place.
+        train: Endless batches of images and labels.
+        test: Finite ones, on which the accuracy of each epoch is measured.
+        epochs: Number of epochs.
+        steps_per_epoch: Batches in each.
+        learning_rate: The largest, reached after an eighth of all steps.
+        weight_decay: Share of each weight that a step at rate 1 takes off.
+
+    Returns:
+        The accuracy on `test` after each epoch.
+
+    Raises:
+        FloatingPointError: If the loss of an epoch is not finite.
+    """
+    steps = epochs * steps_per_epoch
+    warmup = max(1, steps // 8)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(1, steps - warmup),
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
+    )
+    network.compile(
+        keras.optimizers.SGD(
+            rate, momentum=0.9, nesterov=True, weight_decay=weight_decay
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    history = network.fit(
+        train,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        validation_data=test,
+        shuffle=False,
+        verbose=0,
+        callbacks=[_EpochLog(epochs)],
+    )
+    return history.history["val_accuracy"]
+
+
+def count_right(network, batches) -> tuple[int, int]:
+    """Counts the images that a network puts in their class, and all it saw.
+
+    Args:
+        network: Maps images to logits.
+        batches: Finite, of images and labels.
+    """
+    right = seen = 0
+    for images, labels in batches.as_numpy_iterator():
+        logits = np.asarray(network(images, training=False))
+        right += int(np.sum(logits.argmax(-1) == labels))
+        seen += len(labels)
+    return right, seen
+
+
+class _EpochLog(keras.callbacks.Callback):
+    """A line for each epoch, and an end to a run that diverged."""
+
+    def __init__(self, epochs):
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise FloatingPointError(
+                f"The loss of epoch {epoch + 1} is {logs['loss']}: lower "
+                "train_classifier.learning_rate."
+            )
+        logging.info(
+            "epoch %d/%d: loss %.3f, accuracy %.2f%% in training, %.2f%% on "
+            "the test split",
+            epoch + 1,
+            self.epochs,
+            logs["loss"],
+            100 * logs["accuracy"],
+            100 * logs["val_accuracy"],
+        )
+
+
+def shifted_batches(
+    dataset: ImageDataset, padding: int, seed: int
+) -> tf.data.Dataset:
+    """The batches of a data set, each image at a place of its own.
+
+    Args:
+        dataset: What to read.
+        padding: The largest shift in pixels, up or down and left or right;
+            what comes into view is the reflection of the image at its border.
+        seed: With the number of a batch it alone decides on the shifts.
+
+    Returns:
+        As `dataset.batches()`: endless, and the same at every pass.
+
+    Source: He et al. (2016), arXiv:1512.03385, section 4.2, with reflections
+    instead of zeros.
+    """
+    # Keys of the orders and the flips begin with a seed, which is not negative.
+    stream = tf.constant(-1 - seed, tf.int64)
+
+    def shift(batch, example):
+        images, labels = example
+        starts = tf.random.stateless_uniform(
+            [2, dataset.batch_size],
+            tf.stack([stream, batch]),
+            0,
+            2 * padding + 1,
+            tf.int32,
+            alg="philox",
+        )
+        # Which rows and which columns of an image stay: [2, batch, size].
+        rows, columns = tf.unstack(
+            starts[..., None] + tf.range(dataset.image_size)
+        )
+        sides = [padding, padding]
+        images = tf.pad(images, [[0, 0], sides, sides, [0, 0]], "REFLECT")
+        images = tf.gather(images, rows, axis=1, batch_dims=1)
+        return tf.gather(images, columns, axis=2, batch_dims=1), labels
+
+    if not padding:
+        return dataset.batches()
+    return (
+        dataset.batches()
+        .enumerate()
+        .map(shift, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )

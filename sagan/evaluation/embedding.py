@@ -1,0 +1,116 @@
+"""A set of images as a feature network sees it: what scores are made of."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from sagan.evaluation.features import FeatureNetwork
+from sagan.metrics.fid import Moments
+from sagan.runs.files import whole_file
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """Features of a set of images.
+
+    Attributes:
+        count: Images in the set.
+        mean: Of all features, `[features]`, float64.
+        covariance: Of all features, `[features, features]`, float64.
+        features: Of the first images, `[kept, features]`, float32.
+        labels: Of the same, `[kept]`, int32.
+        class_counts: Number of images by label, of all, int64.
+        logits: Of all images, `[count, classes]`, float32, or None.
+    """
+
+    count: int
+    mean: np.ndarray
+    covariance: np.ndarray
+    features: np.ndarray
+    labels: np.ndarray
+    class_counts: np.ndarray
+    logits: np.ndarray | None
+
+    def save(self, path) -> None:
+        """Writes an `.npz` file, whole or not at all."""
+        arrays = {k: v for k, v in vars(self).items() if v is not None}
+        with whole_file(path) as partial:
+            np.savez(partial, **arrays)
+
+    @classmethod
+    def load(cls, path) -> "Embedded":
+        """Reads what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        count = int(arrays.pop("count"))
+        return cls(count=count, **{"logits": None} | arrays)
+
+
+def embed_images(
+    network: FeatureNetwork,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    kept: int,
+    keep_logits: bool = True,
+) -> Embedded:
+    """Embeds images a batch at a time; they are not held.
+
+    Images are first rounded to 0..255, as if they had been written to a file:
+    real ones were.
+
+    Args:
+        network: The feature network.
+        batches: Images `[batch, height, width, channels]`, float in [-1, 1],
+            and labels `[batch]`, integer.
+        kept: Of how many images the features themselves are kept.
+        keep_logits: Whether logits are kept, of all images.
+
+    Raises:
+        ValueError: If a pixel or a feature is not finite, naming the image, or
+            if there is no image.
+    """
+    moments, features, logits, labels = None, [], [], []
+    class_counts = collections.Counter()
+    seen = 0
+    for images, batch_labels in batches:
+        images = np.asarray(images)
+        _check_finite(images, seen)
+        batch_features, batch_logits = network.embed(quantise(images))
+        batch_features = np.asarray(batch_features)
+        if moments is None:
+            moments = Moments(batch_features.shape[1])
+        moments.update(batch_features)
+        class_counts.update(np.asarray(batch_labels).tolist())
+        if seen < kept:
+            features.append(batch_features[: kept - seen])
+            labels.append(np.asarray(batch_labels)[: kept - seen])
+        if keep_logits and batch_logits is not None:
+            logits.append(np.asarray(batch_logits))
+        seen += len(images)
+    if not seen:
+        raise ValueError("There is no image to embed: expected two or more.")
+    return Embedded(
+        moments.count,
+        moments.mean,
+        moments.covariance,
+        np.concatenate(features),
+        np.concatenate(labels),
+        np.array([class_counts[i] for i in range(max(class_counts) + 1)]),
+        np.concatenate(logits) if logits else None,
+    )
+
+
+def quantise(images: np.ndarray) -> np.ndarray:
+    """Rounds images in [-1, 1] to 256 values, clipping what lies outside."""
+    values = np.clip(np.rint((images + 1.0) * 127.5), 0.0, 255.0)
+    return (values / 127.5 - 1.0).astype(np.float32)
+
+
+def _check_finite(images, first):
+    finite = np.isfinite(images).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise ValueError(
+            f"Image {first + int(finite.argmin())} has a pixel that is not "
+            "finite: nothing can be scored. Take an earlier checkpoint."
+        )

@@ -1,0 +1,149 @@
+"""What embeds an image: a classifier, the Inception graph, or any model."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from sagan.evaluation.classifier import CLASSIFIER_FILE, load_classifier
+from sagan.evaluation.inception import load_inception
+from sagan.runs.files import file_sha256
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNetwork:
+    """A network whose features compare sets of images.
+
+    Attributes:
+        name: Of the network, for records and file names.
+        sha256: Of its weights. Scores under different ones do not compare.
+        resize: What is done to the size of images before they are embedded.
+        embed: From images `[batch, height, width, channels]`, float32 in [-1,
+            1], to features `[batch, features]` and logits `[batch, classes]`
+            or None, both float32.
+    """
+
+    name: str
+    sha256: str
+    resize: str
+    embed: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
+
+
+def open_features(path) -> FeatureNetwork:
+    """Opens a feature network from a file or folder.
+
+    Args:
+        path: A folder of `sagan.classifier`; a frozen graph (`.pb`), taken as
+            Inception's; a Keras model (`.keras`); or a SavedModel. The last
+            two take images in [-1, 1], resized to their input if that has a
+            size, and return features or features and logits. A graph or a
+            SavedModel can hold any operation of TensorFlow, those that read
+            and write files too.
+
+    Raises:
+        ValueError: If there is none of these, or it cannot be read.
+    """
+    path = pathlib.Path(path)
+    if (path / CLASSIFIER_FILE).is_file():
+        return _open_classifier(path)
+    if path.suffix == ".pb" and path.is_file():
+        return FeatureNetwork(
+            "inception-2015-12-05",
+            file_sha256(path),
+            "bilinear to 299x299, as TensorFlow 1 does",
+            load_inception(path),
+        )
+    if path.suffix == ".keras" and path.is_file():
+        return _open_keras(path)
+    if (path / "saved_model.pb").is_file():
+        return _open_saved_model(path)
+    what = "is no feature network" if path.exists() else "does not exist"
+    raise ValueError(
+        f"{path} {what}: expected 'classifier', 'inception', a folder in which "
+        "python -m sagan.classifier finished, a frozen Inception graph (.pb), "
+        "a Keras model (.keras) or the folder of a SavedModel."
+    )
+
+
+def _open_classifier(path):
+    classifier = load_classifier(path)
+    return FeatureNetwork(
+        f"classifier-{as_file_name(classifier.dataset)}",
+        classifier.weights_sha256,
+        "none",
+        tf.function(classifier.embed),
+    )
+
+
+def _open_keras(path):
+    try:
+        # Safe mode refuses layers that are Python code.
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, TypeError) as error:
+        raise ValueError(
+            f"The Keras model {path} cannot be read: {error}"
+        ) from error
+    shape = model.inputs[0].shape[1:4]
+    return _general(path.stem, file_sha256(path), shape, model)
+
+
+def _open_saved_model(path):
+    try:
+        model = tf.saved_model.load(str(path))
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"The SavedModel {path} cannot be read: {error}"
+        ) from error
+    signature = model.signatures.get("serving_default")
+    if signature is None:
+        raise ValueError(
+            f"The SavedModel {path} has no signature 'serving_default': save "
+            "it with one, from images to features (and logits)."
+        )
+    specs = list(signature.structured_input_signature[1].values())
+    if len(specs) != 1:
+        raise ValueError(
+            f"The SavedModel {path} takes {len(specs)} inputs: expected one, "
+            "the images."
+        )
+    (spec,) = specs
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+
+    def call(images):
+        outputs = signature(**{spec.name: images})
+        # By name: features before logits, output_0 before output_1.
+        return [outputs[name] for name in sorted(outputs)]
+
+    # The signature holds no reference to the variables of its model.
+    call.model = model
+    return _general(path.name, file_sha256(*files), spec.shape[1:4], call)
+
+
+def _general(name, sha256, shape, model):
+    *size, channels = shape
+    size = tuple(size)
+    fixed = None not in size
+
+    @tf.function
+    def embed(images):
+        if images.shape[-1] == 1 and channels == 3:
+            images = tf.repeat(images, 3, axis=-1)
+        if fixed and tuple(images.shape[1:3]) != size:
+            images = tf.image.resize(images, size, antialias=True)
+        outputs = tf.nest.flatten(model(images))
+        features, *logits = (
+            tf.cast(tf.reshape(output, [len(images), -1]), tf.float32)
+            for output in outputs[:2]
+        )
+        return features, (logits[0] if logits else None)
+
+    by = "x".join(map(str, size))
+    resize = f"bilinear with antialiasing to {by}" if fixed else "none"
+    return FeatureNetwork(as_file_name(name), sha256, resize, embed)
+
+
+def as_file_name(text: str) -> str:
+    """Returns a text with nothing in it that a file name may not have."""
+    return "".join(c if c.isalnum() or c in "-._" else "-" for c in text)

@@ -1,0 +1,306 @@
+"""The protocol of a config's scores: feature network, real images, numbers."""
+
+import contextlib
+import dataclasses
+import pathlib
+import time
+from collections.abc import Sequence
+
+import gin
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from sagan.config import check_choices, check_integers
+from sagan.distributed.replicas import is_mirrored, spread
+from sagan.evaluation.classifier import default_folder
+from sagan.evaluation.embedding import Embedded, embed_images
+from sagan.evaluation.features import FeatureNetwork, open_features
+from sagan.evaluation.inception import fetch_inception
+from sagan.evaluation.real_images import (
+    EVEN,
+    ODD,
+    REAL_SEED,
+    cache_folder,
+    config_split,
+    embed_real,
+    is_apart,
+    open_real,
+)
+from sagan.evaluation.samples import BATCH_SIZE, STATISTICS, sample_batches
+from sagan.evaluation.scores import NEIGHBOURS, score
+from sagan.latents import LABELS, describe_imbalance
+from sagan.runs.machine import peak_memory_bytes
+
+WEIGHTS = ("ema", "raw")
+CLASSIFIER, INCEPTION = "classifier", "inception"
+_INCEPTION_FOLDER = "~/.cache/sagan"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores generators against one set of real images, under one protocol.
+
+    Attributes:
+        network: The feature network.
+        real: The real images, embedded.
+        floor: Scores of other real images against these, as many as are
+            generated if there are so many: what a perfect generator has.
+        protocol: What two scores must share to be compared.
+        num_samples: Generated images.
+        num_classes: Of the labels, 0 if they are not used.
+        seed: Of the latents.
+        kept: Of how many images features are kept, for other scores than FID.
+        strategy: On whose replicas images are generated.
+        class_counts: Real images by class, if labels of generated images are
+            as frequent; None for uniform labels.
+    """
+
+    network: FeatureNetwork
+    real: Embedded
+    floor: dict[str, float]
+    protocol: dict[str, object]
+    num_samples: int
+    num_classes: int
+    seed: int
+    kept: int
+    strategy: tf.distribute.Strategy
+    class_counts: np.ndarray | None
+
+    def record(
+        self, generator, step: int, weights: str, statistics: str = "moving"
+    ) -> dict[str, object]:
+        """Scores a generator; returns the record, which JSON can hold.
+
+        Args:
+            generator: A `Generator`; left as it was.
+            step: Of its checkpoint.
+            weights: Of `WEIGHTS`: which they are.
+            statistics: Of `STATISTICS`: what batch norm normalises with.
+
+        Raises:
+            ValueError: If a generated image is not finite.
+        """
+        started = time.monotonic()
+        batches = sample_batches(
+            generator,
+            self.num_samples,
+            self.seed,
+            BATCH_SIZE,
+            statistics,
+            self.strategy,
+            self.class_counts,
+        )
+        fake = embed_images(self.network, batches, self.kept)
+        scores, warnings = score(self.real, fake, self.num_classes)
+        for text in warnings:
+            logging.warning("Step %d, %s weights: %s", step, weights, text)
+        return {
+            "step": step,
+            "weights": weights,
+            "statistics": statistics,
+            **scores,
+            "protocol": self.protocol,
+            "floor": self.floor,
+            "warnings": warnings,
+            "replicas": self.strategy.num_replicas_in_sync,
+            "seconds": round(time.monotonic() - started, 1),
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+
+
+@gin.configurable(denylist=["workdir", "data_dir", "strategy"])
+def make_evaluation(
+    workdir,
+    data_dir: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    features: str = CLASSIFIER,
+    num_samples: int = 50_000,
+    num_real: int | None = None,
+    split: str | None = None,
+    floor_split: str = "test",
+    seed: int = 0,
+    kept: int = 10_000,
+    labels: str = "uniform",
+) -> Evaluation:
+    """Opens what scores need, by the config's data set.
+
+    Args:
+        workdir: The run's folder.
+        data_dir: Where TFDS data sets are; None for the TFDS default.
+        strategy: On whose replicas images are generated and, if they are of
+            one machine, embedded; None for one.
+        features: "classifier" for the one in runs/classifier_NAME, of the
+            name of the data set; "inception" for the graph in ~/.cache/sagan,
+            fetched there the first time; or a path, see `open_features`.
+        num_samples: Generated images.
+        num_real: Real images; None for all.
+        split: Real images that the generated ones are compared with; None for
+            those the run trains on.
+        floor_split: Real images that are scored like generated ones. Where
+            they are among the others, and in a folder of images, two halves
+            are compared.
+        seed: Of the latents.
+        kept: Of how many real and generated images other scores than FID and
+            IS are computed.
+        labels: Labels of generated images: "uniform", or as frequent as those
+            of the real images, "data".
+
+    Raises:
+        ValueError: If a setting is out of range, or something is not there.
+    """
+    check_integers(
+        "make_evaluation",
+        NEIGHBOURS + 1,
+        num_samples=num_samples,
+        num_real=NEIGHBOURS + 1 if num_real is None else num_real,
+        kept=kept,
+    )
+    check_integers("make_evaluation", 0, seed=seed)
+    check_choices("make_evaluation.labels", [labels], LABELS)
+    split = split or config_split()
+    # First: that it is not there is known at once, data may take long.
+    name = gin.get_bindings("make_dataset").get("name")
+    strategy = strategy or tf.distribute.get_strategy()
+    # Of several workers the chief alone embeds.
+    alone = is_mirrored(strategy)
+    with strategy.scope() if alone else contextlib.nullcontext():
+        network = open_features(_find_features(features, name))
+    dataset = open_real(split, data_dir)
+    _check_images(network, dataset)
+    if alone:
+        embed = spread(network.embed, strategy)
+        network = dataclasses.replace(network, embed=embed)
+    num_real = min(num_real or dataset.size, dataset.size)
+    cache = cache_folder(dataset, data_dir, workdir)
+    images = (network, dataset, split, num_real, kept, cache)
+    real = embed_real(*images)
+    if is_apart(dataset, split, floor_split):
+        others = open_real(floor_split, data_dir)
+        size = min(others.size, num_samples)
+        reference, other = (
+            real,
+            embed_real(
+                *(network, others, floor_split, size, kept, cache),
+                keep_logits=True,
+            ),
+        )
+    else:
+        floor_split = "halves"
+        reference = embed_real(*images, part=EVEN)
+        other = embed_real(*images, part=ODD, keep_logits=True)
+    logging.info("Scoring %d real images for the floor.", other.count)
+    floor, warnings = score(reference, other, dataset.num_classes)
+    for text in warnings:
+        logging.warning("Real images: %s", text)
+    if other.count != num_samples:
+        logging.warning(
+            "The floor is of %d real images, scores are of %d generated ones: "
+            "the bias of FID goes as one over their number.",
+            other.count,
+            num_samples,
+        )
+    return Evaluation(
+        network=network,
+        real=real,
+        floor=floor,
+        protocol=_describe(network, dataset)
+        | {
+            "labels": labels if dataset.num_classes else "none",
+            "split": split,
+            "num_samples": num_samples,
+            "num_real": num_real,
+            "kept": kept,
+            "seed": seed,
+            "floor_split": floor_split,
+            "num_floor": other.count,
+        },
+        num_samples=num_samples,
+        num_classes=dataset.num_classes,
+        seed=seed,
+        kept=kept,
+        strategy=strategy,
+        class_counts=_class_counts(real, dataset.num_classes, labels, strategy),
+    )
+
+
+def _class_counts(real, num_classes, labels, strategy):
+    """Returns real images by class, if generated ones are to be as frequent."""
+    if not num_classes:
+        return None
+    counts = np.zeros(num_classes, np.int64)
+    counts[: len(real.class_counts)] = real.class_counts
+    if labels == "data":
+        if strategy.num_replicas_in_sync > 1 and not is_mirrored(strategy):
+            raise ValueError(
+                "make_evaluation.labels is 'data', but of several workers only "
+                "one knows the real images: take 'uniform' in training, and "
+                "score checkpoints with python -m sagan.evaluate."
+            )
+        return counts
+    if text := describe_imbalance(counts, "make_evaluation.labels"):
+        logging.warning(text)
+    return None
+
+
+def _describe(network, dataset):
+    """What a protocol says of the network, the images and their handling."""
+    return {
+        "dataset": dataset.name,
+        "real_seed": REAL_SEED,
+        "image_size": dataset.image_size,
+        "channels": dataset.channels,
+        "crop_size": gin.get_bindings("make_dataset").get("crop_size"),
+        "features": network.name,
+        "features_sha256": network.sha256,
+        "resize": network.resize,
+        "quantised": "uint8",
+        "tensor_float_32": _uses_tensor_float_32(),
+        "neighbours": NEIGHBOURS,
+    }
+
+
+def _check_images(network, dataset):
+    """Embeds a grey image, so that one of the wrong size is a short error."""
+    shape = [1, dataset.image_size, dataset.image_size, dataset.channels]
+    try:
+        network.embed(tf.zeros(shape))
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(
+            f"The feature network {network.name} cannot embed images of "
+            f"{dataset.image_size} pixels with {dataset.channels} channels: "
+            f"take one made for them. ({str(error).strip().splitlines()[-1]})"
+        ) from error
+
+
+def _uses_tensor_float_32():
+    """Whether factors are rounded to TF32, which only a GPU does."""
+    on = tf.config.experimental.tensor_float_32_execution_enabled()
+    return bool(on and tf.config.list_physical_devices("GPU"))
+
+
+def check_modes(weights: Sequence[str], statistics: Sequence[str]) -> None:
+    """Checks what a user asked to score.
+
+    Raises:
+        ValueError: If a name is unknown or given twice.
+    """
+    check_choices("--weights", weights, WEIGHTS)
+    check_choices("--statistics", statistics, STATISTICS)
+
+
+def _find_features(features, dataset_name):
+    if features == CLASSIFIER:
+        path = default_folder(dataset_name)
+        if not path.is_dir():
+            raise ValueError(
+                f"There is no classifier in {path}. Train one with python -m "
+                "sagan.classifier and a config such as "
+                "configs/classifier_cifar10.gin for this data set, or give "
+                "another feature network: --features, or "
+                "make_evaluation.features in a config."
+            )
+        return path
+    if features == INCEPTION:
+        return fetch_inception(pathlib.Path(_INCEPTION_FOLDER).expanduser())
+    return features

@@ -1,0 +1,147 @@
+"""Real images as a feature network sees them, computed once and kept."""
+
+import hashlib
+import pathlib
+import zipfile
+from collections.abc import Iterator
+
+import gin
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+
+from sagan.data import ImageDataset, is_synthetic, make_dataset
+from sagan.evaluation.embedding import Embedded, embed_images
+from sagan.evaluation.features import FeatureNetwork, as_file_name
+
+_FOLDER = "folder:"
+_CACHE = "sagan_features"
+
+
+# Of the order of the images, whatever the run's own: runs of several seeds
+# are scored against the same ones.
+REAL_SEED = 0
+
+
+# Parts of the images, in that order: all, and every other one.
+ALL, EVEN, ODD = "all", "even", "odd"
+_PARTS = {ALL: slice(None), EVEN: slice(0, None, 2), ODD: slice(1, None, 2)}
+
+
+# As many images tell one data set from another under the same name.
+_COMPARED = 64
+_UNREADABLE = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)
+
+
+def config_split() -> str:
+    """Returns the split that the parsed config trains on."""
+    return gin.get_bindings("make_dataset").get("split", "train")
+
+
+def open_real(split: str, data_dir) -> ImageDataset:
+    """Opens a split of the config's data set, for one pass: not mirrored.
+
+    Args:
+        split: Its name.
+        data_dir: Where TFDS data sets are; None for the TFDS default.
+    """
+    return make_dataset(
+        split=split,
+        flip=False,
+        cache=False,
+        shards=1,
+        seed=REAL_SEED,
+        data_dir=data_dir,
+    )
+
+
+def is_apart(dataset: ImageDataset, split: str, other: str) -> bool:
+    """Whether a data set has other images under the name `other`."""
+    names = {part.partition("[")[0] for part in split.split("+")}
+    return not dataset.name.startswith(_FOLDER) and other not in names
+
+
+def embed_real(
+    network: FeatureNetwork,
+    dataset: ImageDataset,
+    split: str,
+    num_images: int,
+    kept: int,
+    cache: pathlib.Path,
+    part: str = ALL,
+    keep_logits: bool = False,
+) -> Embedded:
+    """Returns real images embedded, from the cache if they are there.
+
+    Args:
+        network: The feature network.
+        dataset: The images.
+        split: Its name, for the name of the file.
+        num_images: How many, from the first on.
+        kept: Of how many features are kept.
+        cache: Folder of the cache.
+        part: Of `num_images`: "all", or the "even" or "odd" ones.
+        keep_logits: Whether logits are kept, of all images.
+    """
+    numbers = f"{num_images}of{dataset.size}", f"kept{kept}", part
+    size = f"{dataset.image_size}x{dataset.image_size}x{dataset.channels}"
+    name = pathlib.Path(dataset.name.removeprefix(_FOLDER)).name
+    parts = (
+        *(name, split, size, *numbers, network.name, network.sha256[:12]),
+        *(_fingerprint(dataset), *(["logits"] if keep_logits else [])),
+    )
+    path = cache / (as_file_name("_".join(parts)) + ".npz")
+    if path.is_file():
+        try:
+            return Embedded.load(path)
+        except _UNREADABLE as error:
+            logging.warning("%s is damaged (%s): made anew.", path, error)
+    images = _images(dataset, num_images, _PARTS[part])
+    embedded = embed_images(network, images, kept, keep_logits)
+    try:
+        embedded.save(path)
+        logging.info("Wrote %s.", path)
+    except OSError as error:
+        logging.warning("Features of real images are not kept: %s", error)
+    return embedded
+
+
+def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:
+    """Returns where features of a data set are kept: beside it.
+
+    Those of procedural images are kept in the run's folder.
+    """
+    if dataset.name.startswith(_FOLDER):
+        folder = pathlib.Path(dataset.name.removeprefix(_FOLDER))
+        return folder.resolve().parent / _CACHE
+    if is_synthetic(dataset.name):
+        return pathlib.Path(workdir) / _CACHE
+    root = data_dir or tfds.core.constants.DATA_DIR
+    return pathlib.Path(root).expanduser() / _CACHE
+
+
+def _images(
+    dataset, num_images, part
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields batches of a part of the first images of a pass."""
+    seen = 0
+    batches = dataset.one_pass().as_numpy_iterator()
+    for images, labels in dataset.checked(batches):
+        numbers = np.arange(seen, seen + len(images))
+        chosen = (numbers < num_images) & np.isin(
+            numbers % 2, np.arange(2)[part]
+        )
+        if chosen.any():
+            yield images[chosen], labels[chosen]
+        seen += len(images)
+        if seen >= num_images:
+            return
+
+
+def _fingerprint(dataset):
+    """Hash of the first images: a data set that was changed has others."""
+    digest = hashlib.sha256()
+    examples = dataset.one_pass().unbatch().take(_COMPARED)
+    for image, label in dataset.checked(examples.as_numpy_iterator()):
+        digest.update(image.tobytes() + label.tobytes())
+    return digest.hexdigest()[:12]

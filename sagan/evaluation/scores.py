@@ -1,0 +1,94 @@
+"""All scores of a set of generated images against real ones."""
+
+import math
+
+import numpy as np
+
+from sagan.evaluation.embedding import Embedded
+from sagan.metrics.fid import (
+    few_samples_warning,
+    frechet_distance,
+    intra_class_fid,
+)
+from sagan.metrics.inception_score import inception_score
+from sagan.metrics.kid import kernel_distance, subset_warning
+from sagan.metrics.precision_recall import precision_recall_density_coverage
+
+NEIGHBOURS = 5
+
+
+# A generator whose features vary less than this share of the real ones' in
+# total draws few images; so does one that often draws the very same.
+_COLLAPSED_VARIANCE = 0.1
+_COPIES = 0.1
+
+
+def score(
+    real: Embedded, fake: Embedded, num_classes: int = 0
+) -> tuple[dict[str, float], list[str]]:
+    """Returns every score by name, and warnings to log.
+
+    FID is of all images, the others are of those whose features were kept,
+    and the Inception scores of all generated images.
+
+    Args:
+        real: The reference.
+        fake: Of generated images, or other real ones for the floor.
+        num_classes: Of the labels; with them also FID within classes.
+
+    Returns:
+        "fid", "kid", "kid_std", "precision", "recall", "density", "coverage";
+        with logits "is" (one split), "is_10" and "is_10_std" (ten); with
+        labels, and two images in some class, "intra_fid".
+    """
+    fid = frechet_distance(
+        real.mean, real.covariance, fake.mean, fake.covariance
+    )
+    kid, kid_std = kernel_distance(real.features, fake.features)
+    scores = {
+        "fid": fid,
+        "kid": kid,
+        "kid_std": kid_std,
+        **precision_recall_density_coverage(
+            real.features, fake.features, NEIGHBOURS
+        ),
+    }
+    warnings = [
+        few_samples_warning(min(real.count, fake.count), len(real.mean)),
+        subset_warning(len(real.features), len(fake.features)),
+        *_collapse_warnings(real, fake),
+    ]
+    if fake.logits is not None:
+        scores["is"], _ = inception_score(fake.logits, 1)
+        splits = min(10, fake.count)
+        scores["is_10"], scores["is_10_std"] = inception_score(
+            fake.logits, splits
+        )
+    if num_classes:
+        try:
+            scores["intra_fid"], _, texts = intra_class_fid(
+                real.features, real.labels, fake.features, fake.labels
+            )
+        except ValueError as error:  # Too few images in every class.
+            texts = [f"No intra-FID: {error}"]
+        warnings += texts
+    return scores, [text for text in warnings if text]
+
+
+def _collapse_warnings(real, fake):
+    spread, expected = (
+        math.sqrt(max(0.0, float(np.trace(e.covariance)))) for e in (fake, real)
+    )
+    if spread < _COLLAPSED_VARIANCE * expected:
+        yield (
+            f"The generated images hardly differ: their features spread "
+            f"{spread:.3g} about their mean, those of real images "
+            f"{expected:.3g}. The generator has collapsed."
+        )
+    distinct = len(np.unique(fake.features, axis=0))
+    copies = len(fake.features) - distinct
+    if copies > _COPIES * len(fake.features):
+        yield (
+            f"Only {distinct} of {len(fake.features)} generated images differ "
+            "from one another. The generator has collapsed."
+        )

@@ -1,0 +1,159 @@
+"""Batch normalisation, with one gain and bias for all or one a class."""
+
+import keras
+import tensorflow as tf
+
+from sagan.distributed.replicas import mean_over_replicas, num_replicas
+from sagan.layers.affine import scale, shift
+
+
+class BatchNorm(keras.layers.Layer):
+    """Batch normalisation over batch, height and width.
+
+    With `num_classes` it is conditional: gain and bias are looked up by label
+    in tables of one row a class, which are not spectrally normalised.
+
+    Moments are float32 under every dtype policy. Moving averages follow
+    `decay`, shortened to `(1 + n) / (10 + n)` at update `n` while that is less,
+    so that a network sampled after a few hundred steps is not normalised by
+    the initial values (the released code uses `decay` from the start).
+
+    Args:
+        num_classes: Number of rows of the tables, or 0 for one gain and bias.
+        decay: Of the moving mean and variance, in `[0, 1)`.
+        epsilon: Added to the variance.
+        fused: Whether the framework's fused kernel normalises; if not, the
+            definition, written out.
+        synchronized: Whether the moments are those of the global batch. If
+            not, each replica normalises its part by its own, and its moving
+            moments are its own until they are averaged over the replicas.
+
+    Input shape: `[batch, height, width, channels]`, float, and with
+        `num_classes` labels `[batch]`, integer.
+    Output shape: as the input, in `compute_dtype`.
+
+    Source: ops.py of the released code (epsilon 1e-5, decay 0.999); de Vries
+    et al. (2017), arXiv:1707.00683 for the conditional form.
+    """
+
+    def __init__(
+        self,
+        num_classes=0,
+        decay=0.999,
+        epsilon=1e-5,
+        fused=True,
+        synchronized=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.decay = decay
+        self.epsilon = epsilon
+        self.fused = fused
+        self.synchronized = synchronized
+
+    def build(self, inputs_shape, labels_shape=None):
+        del labels_shape
+        channels = (inputs_shape[-1],)
+        table = (self.num_classes, *channels) if self.num_classes else channels
+        self.gain = self.add_weight(
+            name="gain", shape=table, initializer="ones", autocast=False
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=table, initializer="zeros", autocast=False
+        )
+        for name, initializer, shape in (
+            ("moving_mean", "zeros", channels),
+            ("moving_variance", "ones", channels),
+            ("updates", "zeros", ()),
+        ):
+            variable = self.add_weight(
+                name=name,
+                shape=shape,
+                initializer=initializer,
+                trainable=False,
+                autocast=False,
+            )
+            setattr(self, name, variable)
+
+    def call(self, inputs, labels=None, training=False):
+        # The fused kernel knows the moments of this replica alone.
+        together = training and self.synchronized and num_replicas() > 1
+        fused = self.fused and not together
+        normalize = self._normalize_fused if fused else self._normalize
+        if not self.num_classes:
+            return normalize(inputs, self.gain, self.bias, training)
+        channels = inputs.shape[-1]
+        outputs = normalize(
+            inputs, tf.ones([channels]), tf.zeros([channels]), training
+        )
+        gain, bias = (
+            tf.gather(table, labels)[:, None, None, :]
+            for table in (self.gain, self.bias)
+        )  # [batch, 1, 1, channels], float32
+        return shift(scale(outputs, gain), bias)
+
+    def _normalize(self, inputs, gain, bias, training):
+        """Standardises `inputs`, then scales and shifts each channel."""
+        values = tf.cast(inputs, tf.float32)
+        if training:
+            mean, variance = tf.nn.moments(values, axes=[0, 1, 2])
+            if self.synchronized:
+                mean, variance = self._over_replicas(mean, variance)
+            self._update(mean, variance)
+        else:
+            mean, variance = self.moving_mean, self.moving_variance
+        outputs = (values - mean) * tf.math.rsqrt(variance + self.epsilon)
+        return tf.cast(outputs * gain + bias, inputs.dtype)
+
+    def _over_replicas(self, mean, variance):
+        """Returns the moments of the global batch."""
+        # Means are taken relative to the moving one, as the difference of
+        # squares would cancel where they are large.
+        centre = tf.stop_gradient(tf.convert_to_tensor(self.moving_mean))
+        offset = mean - centre
+        offset, variance, square = mean_over_replicas(
+            [offset, variance, tf.square(offset)]
+        )
+        return centre + offset, variance + square - tf.square(offset)
+
+    def _normalize_fused(self, inputs, gain, bias, training):
+        """What `_normalize` does, in one operation."""
+        moments = (
+            ([], []) if training else (self.moving_mean, self.moving_variance)
+        )
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(gain),
+            offset=tf.convert_to_tensor(bias),
+            mean=tf.convert_to_tensor(moments[0], tf.float32),
+            variance=tf.convert_to_tensor(moments[1], tf.float32),
+            epsilon=self.epsilon,
+            is_training=bool(training),
+        )
+        if training:
+            # The kernel returns the variance divided by count - 1.
+            count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+            self._update(mean, variance * (count - 1.0) / count)
+        return outputs
+
+    def _update(self, mean, variance):
+        # Under float16 a batch may overflow; loss scaling skips its update.
+        finite = tf.reduce_all(tf.math.is_finite(mean + variance))
+        n = self.updates.assign_add(1.0) - 1.0
+        decay = tf.minimum(self.decay, (1.0 + n) / (10.0 + n))
+        for moving, value in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            value = tf.where(finite, tf.stop_gradient(value), moving)
+            moving.assign_sub((1.0 - decay) * (moving - value))
+
+
+def batch_norms(network) -> list[BatchNorm]:
+    """Returns the batch norms of a network."""
+    return [
+        layer
+        for layer in network._flatten_layers()  # Keras has no public walk.
+        if isinstance(layer, BatchNorm)
+    ]

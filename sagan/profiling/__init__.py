@@ -1,0 +1,1 @@
+"""What a training step costs: counted, timed and predicted."""

@@ -1,0 +1,96 @@
+"""Where the time of a step goes, part by part, as TensorFlow's profiler saw it.
+
+It needs `tensorflow.tsl`, which comes with TensorFlow but is not promised.
+"""
+
+import collections
+import dataclasses
+import pathlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from sagan.profiling.flops import PARTS, part_of
+from sagan.profiling.timing import wait
+
+# What the profiler calls an operation: its name, a colon, its type.
+_OPERATION = re.compile(r"(?P<name>[\w./-]+):(?P<type>\w+)")
+
+
+# Types of operations that are convolutions or matrix products, also under
+# the names of oneDNN's kernels.
+_PRODUCT = re.compile(r"Conv2D|MatMul|Einsum|Conv3D|Dot")
+
+
+@dataclasses.dataclass
+class PartSeconds:
+    """Seconds of the operations of a part: products, and everything else."""
+
+    products: float = 0.0
+    rest: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.products + self.rest
+
+
+def seconds_by_part(
+    call: Callable[[], object], calls: int = 3
+) -> dict[str, PartSeconds]:
+    """Profiles a call.
+
+    Args:
+        call: Returns tensors; it has run before, so that nothing is traced.
+        calls: How many are profiled.
+
+    Returns:
+        By part of a step the mean seconds of its operations, added up over the
+        threads that run at the same time; so their sum may exceed a step's.
+        Empty where operations cannot be told apart, as under XLA.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        for _ in range(calls):
+            call()
+            wait()
+        tf.profiler.experimental.stop()
+        sums = collections.defaultdict(PartSeconds)
+        for name, kind, seconds in _operations(folder):
+            part = sums[part_of(name)]
+            if _PRODUCT.search(kind):
+                part.products += seconds / calls
+            else:
+                part.rest += seconds / calls
+    return {part: sums[part] for part in PARTS if part in sums}
+
+
+def _operations(folder) -> Iterator[tuple[str, str, float]]:
+    """Yields name, type and seconds of every operation in a profile.
+
+    Of the GPU if there was one, whose kernels name their operation in a
+    statistic; else of the CPU.
+    """
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    space = xplane_pb2.XSpace()
+    for path in pathlib.Path(folder).rglob("*.xplane.pb"):
+        space.MergeFromString(path.read_bytes())
+    planes = [p for p in space.planes if p.name.startswith("/device:GPU")]
+    for plane in planes or space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                named = _OPERATION.fullmatch(_name(plane, event))
+                # A call's own time contains that of what it calls.
+                if named and not named["type"].endswith("PartitionedCall"):
+                    seconds = event.duration_ps / 1e12
+                    yield named["name"], named["type"], seconds
+
+
+def _name(plane, event):
+    for statistic in event.stats:
+        if plane.stat_metadata[statistic.metadata_id].name == "tf_op":
+            reference = plane.stat_metadata[statistic.ref_value].name
+            return statistic.str_value or reference
+    return plane.event_metadata[event.metadata_id].name

@@ -1,0 +1,195 @@
+"""Files that are whole or not there, whenever the process is killed."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+from absl import logging
+
+# How the name of what is not whole yet begins.
+PARTIAL = ".partial_"
+_LOCK_FILE = ".lock"
+
+
+# What a file system answers that has no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+# What one answers that takes no more, and what to do about it.
+_REMEDIES = {
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Make room within the quota",
+    errno.EROFS: "Make it writable",
+}
+
+
+def write_text(path, text: str) -> None:
+    """Writes a small text file, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text)
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Yields a path to write to, whose file then becomes that of `path`.
+
+    So there is never half a file under the name `path`, whatever moment the
+    process is killed at. Both names end alike.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may write the same file, each its own.
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}_{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def append_json(path: pathlib.Path, values: dict[str, object]) -> None:
+    """Adds a line of JSON to a file.
+
+    If a process was killed while it wrote the line before, only that is lost.
+    """
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
+    with path.open("a") as file:
+        file.write("\n" * torn + json.dumps(values) + "\n")
+
+
+def read_json(path: pathlib.Path) -> list[dict[str, object]]:
+    """Returns the lines of a file of JSON objects; torn ones are skipped."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            lines.append(json.loads(text))
+    return [line for line in lines if isinstance(line, dict)]
+
+
+def file_sha256(*paths) -> str:
+    """Returns the SHA-256 of files, one after another, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
+    """Checks, without making it, that a folder can be made and written to.
+
+    Args:
+        workdir: The folder.
+        flag: Where it was given, for the message.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    existing = pathlib.Path(workdir).absolute()
+    # That of pathlib raises where a folder may not be entered.
+    while not os.path.exists(existing) and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        problem = "is no folder" if existing.is_file() else "cannot be written"
+        raise ValueError(
+            f"{flag}={workdir} cannot be used: {existing} {problem}. Give "
+            "another."
+        )
+
+
+@contextlib.contextmanager
+def explain_write_errors(workdir: str | os.PathLike):
+    """Makes one clear error of those that a full or read-only disk causes.
+
+    Python, Pillow and TensorFlow each raise their own, few of which name the
+    place.
+
+    Raises:
+        OSError: In place of such an error; others stay as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        for number, remedy in _REMEDIES.items():
+            if os.strerror(number) in str(error):
+                place = _mount_point(workdir)
+                free = shutil.disk_usage(place).free / 1e6
+                raise OSError(
+                    f"{os.strerror(number)}: a file in {workdir} could not be "
+                    f"written (file system {place}, {free:.1f} MB free). "
+                    f"{remedy}, then run the same command again: what is "
+                    "there is whole, and a run goes on from its newest "
+                    "checkpoint."
+                ) from error
+        raise
+
+
+@contextlib.contextmanager
+def hold(workdir: str | os.PathLike):
+    """Makes the folder and keeps other processes out while inside.
+
+    The lock ends with the process, however it ends. Where the file system has
+    none, the folder is not held, and a warning says so. Half-written files of
+    a killed process are removed.
+
+    Raises:
+        ValueError: If another process or user holds the folder.
+        OSError: As `explain_write_errors`.
+    """
+    workdir = pathlib.Path(workdir)
+    with explain_write_errors(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        with _open_lock(workdir) as file:
+            _lock(file, workdir)
+            _remove_partial_files(workdir)
+            yield
+
+
+def _open_lock(workdir):
+    try:
+        return (workdir / _LOCK_FILE).open("w")
+    except PermissionError as error:
+        raise ValueError(
+            f"{workdir / _LOCK_FILE} may not be written: it is another "
+            "user's run. Give another --workdir."
+        ) from error
+
+
+def _lock(file, workdir):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"Another process is training in {workdir}: stop it, or give "
+            "another --workdir."
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logging.warning(
+            "The file system of %s has no locks (%s): see to it that no "
+            "second process trains there.",
+            workdir,
+            error.strerror,
+        )
+
+
+def _remove_partial_files(workdir):
+    for pattern in (f"{PARTIAL}*", f"*/{PARTIAL}*"):
+        for path in workdir.glob(pattern):
+            if path.is_file():
+                path.unlink()
+
+
+def _mount_point(path):
+    path = pathlib.Path(path).absolute()
+    while not os.path.ismount(path):
+        path = path.parent
+    return path

@@ -1,0 +1,112 @@
+"""The networks and optimisers of a run put together, and held to the data."""
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from sagan.data import ImageDataset
+from sagan.discriminator import build_discriminator
+from sagan.gan import GAN
+from sagan.generator import build_generator
+from sagan.latents import describe_imbalance
+from sagan.layers.batch_norm import batch_norms
+from sagan.layers.initialization import initialize
+from sagan.optimizers import make_optimizers
+
+
+def make_gan(
+    seed: int,
+    ema_decay: float,
+    ema_start: int,
+    jit_compile: bool | None,
+    joint_batch: bool,
+    accumulation: int,
+    class_counts: np.ndarray | None = None,
+) -> GAN:
+    """Makes the `GAN` that the config describes; arguments as of `train`.
+
+    Raises:
+        ValueError: If batch norm is synchronized over replicas, and updates
+            are to be compiled or cut into micro-batches.
+    """
+    generator = build_generator()
+    _check_batch_norm(generator, jit_compile, accumulation)
+    if jit_compile is None:
+        jit_compile = bool(tf.config.list_physical_devices("GPU"))
+    discriminator = build_discriminator()
+    for network in (generator, discriminator):
+        initialize(network, seed)
+    mixed_float16 = generator.dtype_policy.name == "mixed_float16"
+    return GAN(
+        generator,
+        discriminator,
+        build_generator(),
+        *make_optimizers(mixed_float16),
+        seed=seed,
+        ema_decay=ema_decay,
+        ema_start=ema_start,
+        jit_compile=jit_compile,
+        joint_batch=joint_batch,
+        accumulation=accumulation,
+        class_counts=class_counts,
+    )
+
+
+def choose_class_counts(dataset: ImageDataset, labels: str):
+    """Returns the `class_counts` of a `GAN`, by the setting `train.labels`.
+
+    Raises:
+        ValueError: If labels are to be as in the data, whose classes have not
+            been counted.
+    """
+    counts = dataset.label_histogram
+    if labels == "data" and dataset.num_classes and counts is None:
+        raise ValueError(
+            "train.labels is 'data', but the classes of "
+            f"{dataset.name!r} are not counted where make_dataset.cache is "
+            "False: set it to True, or train.labels = 'uniform'."
+        )
+    if labels == "data" or counts is None:
+        return counts
+    if text := describe_imbalance(counts, "train.labels"):
+        logging.warning(text)
+    return None
+
+
+def _check_batch_norm(generator, jit_compile, accumulation):
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas == 1 or not any(n.synchronized for n in batch_norms(generator)):
+        return
+    if jit_compile or accumulation > 1:
+        raise ValueError(
+            "build_generator.batch_norm is 'synchronized', for which the "
+            f"{replicas} replicas meet within an update: it can neither be "
+            "compiled nor cut. Leave train.jit_compile at None or False and "
+            "train.accumulation at 1, or take 'per_replica'."
+        )
+
+
+def check_fit(dataset: ImageDataset, gan: GAN) -> None:
+    """Checks that data, generator and discriminator agree.
+
+    Raises:
+        ValueError: If they differ in size, channels, classes or precision.
+    """
+    data = (dataset.image_size, dataset.channels, dataset.num_classes)
+    for network, shape in (
+        (gan.generator, gan.generator.image_shape),
+        (gan.discriminator, gan.discriminator.image_shape),
+    ):
+        expected = (shape[0], shape[2], network.num_classes)
+        if data != expected:
+            raise ValueError(
+                f"The images have (size, channels, classes) {data}, but the "
+                f"{network.name} is built for {expected}: bind make_dataset, "
+                "build_generator and build_discriminator to the same values."
+            )
+    if gan.generator.dtype_policy != gan.discriminator.dtype_policy:
+        raise ValueError(
+            "build_generator.precision and build_discriminator.precision must "
+            f"be the same, not {gan.generator.dtype_policy.name!r} and "
+            f"{gan.discriminator.dtype_policy.name!r}."
+        )

@@ -1,0 +1,71 @@
+"""`scripts/compare_runs.py` sees every kind of difference."""
+
+import importlib
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_commands import ROOT, run
+
+from sagan.runs.checkpoints import Checkpoints
+
+
+def write(folder, values, losses, grid):
+    variables = {name: tf.Variable(value) for name, value in values.items()}
+    Checkpoints(folder / "checkpoints", variables).save(2)
+    lines = [
+        json.dumps({"step": step, "d_loss": loss, "g_loss": 0.0})
+        for step, loss in enumerate(losses, start=1)
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join(lines))
+    (folder / "samples").mkdir(exist_ok=True)
+    (folder / "samples/step_2.png").write_bytes(grid)
+
+
+@pytest.fixture
+def differences(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("compare_runs").differences
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            {"values": {"a": np.float32(1), "b": np.float32(-0.0)}},
+            "variable b",
+        ),
+        ({"values": {"a": np.float32([1]), "b": 0.0}}, "variable a"),
+        ({"values": {"a": np.float32(1)}}, "variable b"),
+        ({"losses": [1.0, 2.5]}, "losses of step 2"),
+        ({"losses": [1.0]}, "losses of step 2"),
+        ({"grid": b"other"}, "grid step_2.png"),
+    ],
+)
+def test_every_difference_is_named(tmp_path, differences, change, named):
+    same = {
+        "values": {"a": np.float32(1), "b": 0.0},
+        "losses": [1.0, 2.0],
+        "grid": b"grid",
+    }
+    write(tmp_path / "one", **same)
+    write(tmp_path / "other", **{**same, **change})
+    (found,) = differences(tmp_path / "one", tmp_path / "other")
+    assert found.startswith(named)
+
+
+def test_the_same_are_the_same(tmp_path):
+    write(tmp_path / "one", {"a": np.float32("nan")}, [None], b"grid")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    # Where it stopped.
+    (tmp_path / "other/samples/step_3.png").write_bytes(b"")
+    with (tmp_path / "other/metrics.jsonl").open("a") as file:
+        file.write('\n{"step": 3, "d_loss": 1.0, "g_loss": 1.0}')
+    script = [sys.executable, "scripts/compare_runs.py", str(tmp_path / "one")]
+    result = run([*script, str(tmp_path / "other")])
+    assert (result.returncode, result.stdout) == (0, "The same to the bit.\n")
+    result = run([*script, str(tmp_path)])
+    assert f"no checkpoint in {tmp_path}/checkpoints" in result.stderr
