@@ -181,3 +181,21 @@ def _silent_stderr():
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+def check_choices(name: str, values, known) -> None:
+    """Checks that `values` are some of `known`, each once.
+
+    Raises:
+        ValueError: If there is none, or one is not, naming it.
+    """
+    if not values or len(set(values)) < len(values):
+        raise ValueError(
+            f"{name} is {','.join(values)!r}: expected some of "
+            f"{', '.join(known)}, each once."
+        )
+    for value in values:
+        if value not in known:
+            raise ValueError(
+                f"{name} has {value!r}: expected one of {', '.join(known)}."
+            )

@@ -1,13 +1,19 @@
 """Reading gin configs, with errors that help."""
 
+import dataclasses
 import difflib
+import functools
 import importlib.util  # noqa: F401  gin uses it without importing it.
 import inspect
+import math
 import numbers
 import pathlib
 import re
 import tokenize
-from collections.abc import Iterable, Sequence
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Literal
 
 import gin
 from gin import config_parser
@@ -307,77 +313,85 @@ def _scan(text):
     return includes, folders
 
 
-def check_integers(function: str, least: int, **values) -> None:
-    """Checks that values are integers of at least `least`.
+@dataclasses.dataclass(frozen=True)
+class AtLeast:
+    """Annotates the smallest value of an integer."""
+
+    least: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Annotates the values of a number: from `least` to below `below`."""
+
+    least: float
+    below: float = math.inf
+
+
+Count = Annotated[int, AtLeast(1)]
+Natural = Annotated[int, AtLeast(0)]
+Fraction = Annotated[float, Range(0, 1)]
+NonNegative = Annotated[float, Range(0)]
+
+
+def checked(function: Callable) -> Callable:
+    """Decorates a function whose arguments are checked by their annotations.
+
+    Those are `bool`, `Literal`, `Annotated` integers and numbers as above, and
+    each of them `| None`; what has another annotation is not checked. It goes
+    below `gin.configurable`, and leaves the signature as it is.
+
+    Raises:
+        ValueError: At a call, if an argument is not what its annotation asks
+            for, naming the parameter, the value and what was expected.
+    """
+    signature = inspect.signature(function)
+    hints = typing.get_type_hints(function, include_extras=True)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            expected = misfit(value, hints.get(name))
+            if expected:
+                raise ValueError(
+                    f"{function.__name__}.{name} is {value!r}: expected "
+                    f"{expected}."
+                )
+        return function(*args, **kwargs)
+
+    call.__signature__ = signature
+    return call
+
+
+def misfit(value, hint):
+    """Returns what was expected, or None if a value is of that kind.
 
     Args:
-        function: Name of the configurable function, for the message.
-        least: The smallest allowed value.
-        **values: By parameter name.
-
-    Raises:
-        ValueError: If one is not, naming it.
+        value: Any value.
+        hint: An annotation, see `checked`.
     """
-    for name, value in values.items():
-        is_integer = isinstance(value, numbers.Integral)
-        if not is_integer or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"{function}.{name} is {value!r}: expected an integer of at "
-                f"least {least}."
-            )
-
-
-def check_numbers(function: str, least: float, below: float, **values) -> None:
-    """Checks that values are numbers from `least` to below `below`.
-
-    Arguments and errors as those of `check_integers`.
-    """
-    for name, value in values.items():
-        if not isinstance(value, numbers.Real) or not least <= value < below:
-            raise ValueError(
-                f"{function}.{name} is {value!r}: expected a number from "
-                f"{least} to below {below}."
-            )
-
-
-def check_booleans(function: str, **values) -> None:
-    """Checks that values are True or False.
-
-    Arguments and errors as those of `check_integers`.
-    """
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise ValueError(
-                f"{function}.{name} is {value!r}: expected True or False."
-            )
-
-
-def check_multiples(function: str, unit: str, size: int, **values) -> None:
-    """Checks that values are multiples of `size`, the parameter `unit`.
-
-    Other arguments and errors as those of `check_integers`.
-    """
-    for name, value in values.items():
-        if value % size:
-            raise ValueError(
-                f"{function}.{name} is {value}: expected a multiple of "
-                f"{function}.{unit}, which is {size}."
-            )
-
-
-def check_choices(name: str, values, known) -> None:
-    """Checks that `values` are some of `known`, each once.
-
-    Raises:
-        ValueError: If there is none, or one is not, naming it.
-    """
-    if not values or len(set(values)) < len(values):
-        raise ValueError(
-            f"{name} is {','.join(values)!r}: expected some of "
-            f"{', '.join(known)}, each once."
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        kinds = [kind for kind in arguments if kind is not types.NoneType]
+        if value is None and len(kinds) < len(arguments):
+            return None
+        return misfit(value, kinds[0]) if len(kinds) == 1 else None
+    if hint is bool:
+        return None if isinstance(value, bool) else "True or False"
+    if origin is Literal:
+        fits = any(value is x or value == x for x in arguments)
+        return None if fits else f"one of {', '.join(map(str, arguments))}"
+    if origin is not Annotated:
+        return None
+    limit = arguments[1]
+    if isinstance(limit, AtLeast):
+        fits = isinstance(value, numbers.Integral) and value >= limit.least
+        expected = f"an integer of at least {limit.least}"
+    else:
+        fits = (
+            isinstance(value, numbers.Real)
+            and limit.least <= value < limit.below
         )
-    for value in values:
-        if value not in known:
-            raise ValueError(
-                f"{name} has {value!r}: expected one of {', '.join(known)}."
-            )
+        expected = f"a number from {limit.least} to below {limit.below}"
+    return expected if isinstance(value, bool) or not fits else None

@@ -1,29 +1,33 @@
+"""The projection discriminator of SAGAN, at any resolution."""
+
 from collections.abc import Sequence
+from functools import partial
 
 import gin
 import keras
 import tensorflow as tf
 
-from sagan.config import (
-    check_booleans,
-    check_integers,
-    check_size,
+from sagan.config import Count, Natural, check_size, checked
+from sagan.layers.attention import (
+    AttentionName,
+    attention_recipe,
+    attention_stages,
 )
-from sagan.layers.attention import attention_stages
 from sagan.layers.blocks import DiscriminatorBlock
+from sagan.layers.conv import Conv3x3
 from sagan.layers.dense import ClassEmbedding, Dense
-from sagan.layers.precision import _dtype_policy
+from sagan.layers.pointwise import Pointwise
+from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
 
+# Widths of the blocks in units of `base_channels`, as the generator's.
 DISCRIMINATOR_WIDTHS = {
     32: (2, 2, 2, 2),
     64: (1, 2, 4, 8, 16),
     128: (1, 2, 4, 8, 16, 16),
     256: (1, 2, 4, 8, 8, 16, 16),
 }
-
-
-# The discriminator's last blocks keep the resolution.
+# The last blocks keep the resolution.
 DISCRIMINATOR_FLAT_BLOCKS = {32: 2, 64: 1, 128: 1, 256: 1}
 
 
@@ -38,19 +42,17 @@ class Discriminator(keras.Model):
     Args:
         image_size: Height and width of the images, a key of
             `DISCRIMINATOR_WIDTHS`.
-        channels: Of the images, 1 or 3.
+        channels: Channels of the images, 1 or 3.
         base_channels: Unit of the widths.
         num_classes: Number of classes, or 0 for an unconditional network.
-        attention: As the generator's.
-        attention_resolutions: As the generator's.
-        pointwise: Implementation of all 1x1 convolutions.
-        fused_fgh: Whether attention makes f, g and h in one product.
-        query_block: Queries that attention takes at a time; 0 for all, None
-            for what fits the size of its map.
-        spectral_norm: Whether kernels are spectrally normalised.
-        fused_resampling: Whether pooling is merged into convolutions.
-        low_resolution_shortcut: Whether shortcuts run after pooling.
-        recompute: As the generator's.
+        block: Recipe of the blocks: `DiscriminatorBlock`, or a `partial` of
+            it.
+        attention: Recipe of the attention blocks.
+        attention_resolutions: Resolutions that have an attention block.
+        dense: Recipe of the last layer, `Dense`.
+        embedding: Recipe of the class embedding, `ClassEmbedding`.
+        recompute: Whether the backward pass makes the activations inside
+            blocks again: less memory, the same gradients.
 
     Input shape: images `[batch, image_size, image_size, channels]`, float in
         [-1, 1]; labels `[batch]`, integer, unused when unconditional.
@@ -62,17 +64,14 @@ class Discriminator(keras.Model):
     def __init__(
         self,
         image_size,
-        channels=3,
-        base_channels=64,
-        num_classes=0,
-        attention="released",
-        attention_resolutions=(32,),
-        pointwise="conv2d",
-        fused_fgh=False,
-        query_block=None,
-        spectral_norm=True,
-        fused_resampling=True,
-        low_resolution_shortcut=True,
+        channels,
+        base_channels,
+        num_classes,
+        block,
+        attention,
+        attention_resolutions,
+        dense,
+        embedding,
         recompute=False,
     ):
         super().__init__(name="discriminator")
@@ -84,37 +83,18 @@ class Discriminator(keras.Model):
         ]
         halvings = len(widths) - DISCRIMINATOR_FLAT_BLOCKS[image_size]
         self.blocks = tuple(
-            DiscriminatorBlock(
-                width,
-                down=i < halvings,
-                first=i == 0,
-                pointwise=pointwise,
-                spectral_norm=spectral_norm,
-                fused_resampling=fused_resampling,
-                low_resolution_shortcut=low_resolution_shortcut,
-            )
+            block(width, down=i < halvings, first=i == 0)
             for i, width in enumerate(widths)
         )
+        stages = [
+            image_size // 2 ** min(i + 1, halvings) for i in range(len(widths))
+        ]
         self.attentions = attention_stages(
-            [
-                image_size // 2 ** min(i + 1, halvings)
-                for i in range(len(widths))
-            ],
-            attention_resolutions,
-            attention,
-            pointwise,
-            spectral_norm,
-            fused_fgh,
-            query_block,
+            stages, attention_resolutions, attention
         )
-        self.dense = Dense(1, spectral_norm=spectral_norm, dtype="float32")
+        self.dense = dense(1, dtype="float32")
         if num_classes:
-            self.embedding = ClassEmbedding(
-                num_classes,
-                widths[-1],
-                spectral_norm=spectral_norm,
-                dtype="float32",
-            )
+            self.embedding = embedding(num_classes, widths[-1], dtype="float32")
 
     def call(self, images, labels=None, training=False):
         features = images
@@ -131,63 +111,67 @@ class Discriminator(keras.Model):
 
 
 @gin.configurable
+@checked
 def build_discriminator(
     image_size: int = gin.REQUIRED,
-    channels: int = 3,
-    base_channels: int = 64,
-    num_classes: int = 0,
-    attention: str = "released",
+    channels: Count = 3,
+    base_channels: Count = 64,
+    num_classes: Natural = 0,
+    attention: AttentionName = "released",
     attention_resolutions: Sequence[int] = (32,),
     pointwise: str = "conv2d",
     fused_fgh: bool = False,
-    query_block: int | None = None,
+    query_block: Natural | None = None,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
     recompute: bool = False,
-    precision: str = "float32",
+    precision: Precision = "float32",
 ) -> Discriminator:
     """Makes a `Discriminator` with its variables.
 
     Args:
-        precision: Dtype policy, one of `PRECISIONS`. The other arguments are
-            those of `Discriminator`.
+        image_size: Height and width of the images: 32, 64, 128 or 256.
+        channels: Channels of the images, 1 or 3.
+        base_channels: Unit of the widths.
+        num_classes: Number of classes, or 0 for an unconditional network.
+        attention: As of `build_generator`, like all that follows.
+        attention_resolutions: Resolutions that have an attention block.
+        pointwise: Implementation of all 1x1 convolutions.
+        fused_fgh: Whether attention makes f, g and h in one product.
+        query_block: Queries that attention takes at a time.
+        spectral_norm: Whether kernels are spectrally normalised.
+        fused_resampling: Whether pooling is merged into convolutions.
+        low_resolution_shortcut: Whether shortcuts run after pooling.
+        recompute: Whether the backward pass makes activations again.
+        precision: Dtype policy.
 
     Raises:
         ValueError: If a value is not among the possible ones.
     """
     check_size(DISCRIMINATOR_WIDTHS, image_size, attention_resolutions)
-    check_integers(
-        "build_discriminator",
-        1,
-        channels=channels,
-        base_channels=base_channels,
+    conv = partial(Conv3x3, spectral_norm=spectral_norm)
+    pointwise = partial(
+        Pointwise, implementation=pointwise, spectral_norm=spectral_norm
     )
-    check_integers("build_discriminator", 0, num_classes=num_classes)
-    if query_block is not None:
-        check_integers("build_discriminator", 0, query_block=query_block)
-    check_booleans(
-        "build_discriminator",
-        spectral_norm=spectral_norm,
-        fused_resampling=fused_resampling,
-        low_resolution_shortcut=low_resolution_shortcut,
-        recompute=recompute,
-        fused_fgh=fused_fgh,
-    )
-    with _dtype_policy(precision):
+    with dtype_policy(precision):
         discriminator = Discriminator(
             image_size,
-            channels=channels,
-            base_channels=base_channels,
-            num_classes=num_classes,
-            attention=attention,
+            channels,
+            base_channels,
+            num_classes,
+            block=partial(
+                DiscriminatorBlock,
+                conv=partial(conv, fused=fused_resampling),
+                pointwise=pointwise,
+                low_resolution_shortcut=low_resolution_shortcut,
+            ),
+            attention=attention_recipe(
+                attention, pointwise, conv, fused_fgh, query_block
+            ),
             attention_resolutions=attention_resolutions,
-            pointwise=pointwise,
-            fused_fgh=fused_fgh,
-            query_block=query_block,
-            spectral_norm=spectral_norm,
-            fused_resampling=fused_resampling,
-            low_resolution_shortcut=low_resolution_shortcut,
+            dense=partial(Dense, spectral_norm=spectral_norm),
+            embedding=partial(ClassEmbedding, spectral_norm=spectral_norm),
             recompute=recompute,
         )
     images = tf.zeros([1, *discriminator.image_shape])

@@ -1,32 +1,30 @@
-"""The generator and the discriminator of SAGAN, at any resolution."""
+"""The generator of SAGAN, at any resolution."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 import gin
 import keras
 import tensorflow as tf
 
-from sagan.config import (
-    check_booleans,
-    check_choices,
-    check_integers,
-    check_size,
+from sagan.config import Count, Fraction, Natural, check_size, checked
+from sagan.layers.attention import (
+    AttentionName,
+    attention_recipe,
+    attention_stages,
 )
-from sagan.layers.attention import attention_stages
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.blocks import GeneratorBlock
 from sagan.layers.conv import Conv3x3
 from sagan.layers.dense import Dense
-from sagan.layers.precision import _dtype_policy
+from sagan.layers.pointwise import Pointwise
+from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
 
-SYNCHRONIZED = "synchronized"
-BATCH_NORMS = ("per_replica", SYNCHRONIZED)
-
-
-# Widths in units of `base_channels`. Generator: of the 4x4 layer, then of each
-# block. Discriminator: of each block. 128 and 32 are the released SAGAN and
-# its CIFAR-10 form, 64 the layout of PyTorch-StudioGAN, 256 that of BigGAN.
+# Widths in units of `base_channels`: of the 4x4 layer, then of each block. 128
+# and 32 are the released SAGAN and its CIFAR-10 form, 64 the layout of
+# PyTorch-StudioGAN, 256 that of BigGAN.
 GENERATOR_WIDTHS = {
     32: (4, 4, 4, 4),
     64: (16, 8, 4, 2, 1),
@@ -45,27 +43,18 @@ class Generator(keras.Model):
     Args:
         image_size: Height and width of the images, a key of
             `GENERATOR_WIDTHS`.
-        channels: Of the images, 1 or 3.
+        channels: Channels of the images, 1 or 3.
         base_channels: Unit of the widths.
         latent_dim: Length of a latent vector.
         num_classes: Number of classes, or 0 for an unconditional network.
-        attention: `"released"`, `"paper"` or `"residual"`, see
-            `sagan.layers.attention`.
+        dense: Recipe of the first layer: `Dense`, or a `partial` of it.
+        block: Recipe of the blocks, `GeneratorBlock`.
+        attention: Recipe of the attention blocks.
         attention_resolutions: Resolutions that have an attention block.
-        pointwise: Implementation of all 1x1 convolutions.
-        fused_fgh: Whether attention makes f, g and h in one product.
-        query_block: Queries that attention takes at a time; 0 for all, None
-            for what fits the size of its map.
-        spectral_norm: Whether kernels are spectrally normalised.
-        fused_resampling: Whether up-sampling is merged into convolutions.
-        low_resolution_shortcut: Whether shortcuts run before up-sampling.
-        fused_norm: Whether batch norm is the framework's fused kernel.
-        synchronized_norm: Whether batch norm is over the global batch, not
-            over the part of each replica.
+        norm: Recipe of the last batch norm, `BatchNorm`.
+        conv: Recipe of the last convolution, `Conv3x3`.
         recompute: Whether the backward pass makes the activations inside
             blocks again: less memory, the same gradients.
-        batch_norm_decay: Of the moving moments in the blocks.
-        final_batch_norm_decay: Of those before the last convolution.
 
     Input shape: latents `[batch, latent_dim]`, float; labels `[batch]`,
         integer, unused when unconditional.
@@ -78,23 +67,17 @@ class Generator(keras.Model):
     def __init__(
         self,
         image_size,
-        channels=3,
-        base_channels=64,
-        latent_dim=128,
-        num_classes=0,
-        attention="released",
-        attention_resolutions=(32,),
-        pointwise="conv2d",
-        fused_fgh=False,
-        query_block=None,
-        spectral_norm=True,
-        fused_resampling=True,
-        low_resolution_shortcut=True,
-        fused_norm=True,
-        synchronized_norm=False,
+        channels,
+        base_channels,
+        latent_dim,
+        num_classes,
+        dense,
+        block,
+        attention,
+        attention_resolutions,
+        norm,
+        conv,
         recompute=False,
-        batch_norm_decay=0.999,
-        final_batch_norm_decay=0.9999,
     ):
         super().__init__(name="generator")
         self.image_shape = (image_size, image_size, channels)
@@ -104,36 +87,14 @@ class Generator(keras.Model):
         first, *widths = (
             base_channels * width for width in GENERATOR_WIDTHS[image_size]
         )
-        self.dense = Dense(4 * 4 * first, spectral_norm=spectral_norm)
-        self.blocks = tuple(
-            GeneratorBlock(
-                width,
-                num_classes=num_classes,
-                batch_norm_decay=batch_norm_decay,
-                pointwise=pointwise,
-                spectral_norm=spectral_norm,
-                fused_resampling=fused_resampling,
-                low_resolution_shortcut=low_resolution_shortcut,
-                fused_norm=fused_norm,
-                synchronized_norm=synchronized_norm,
-            )
-            for width in widths
-        )
+        self.dense = dense(4 * 4 * first)
+        self.blocks = tuple(block(width) for width in widths)
+        stages = [4 * 2**i for i in range(len(widths) + 1)]
         self.attentions = attention_stages(
-            [4 * 2**i for i in range(len(widths) + 1)],
-            attention_resolutions,
-            attention,
-            pointwise,
-            spectral_norm,
-            fused_fgh,
-            query_block,
+            stages, attention_resolutions, attention
         )
-        self.norm = BatchNorm(
-            decay=final_batch_norm_decay,
-            fused=fused_norm,
-            synchronized=synchronized_norm,
-        )
-        self.conv = Conv3x3(channels, spectral_norm=spectral_norm)
+        self.norm = norm()
+        self.conv = conv(channels)
 
     def call(self, latents, labels=None, training=False):
         features = self.dense(latents, training=training)
@@ -154,80 +115,89 @@ class Generator(keras.Model):
 
 
 @gin.configurable
+@checked
 def build_generator(
     image_size: int = gin.REQUIRED,
-    channels: int = 3,
-    base_channels: int = 64,
-    latent_dim: int = 128,
-    num_classes: int = 0,
-    attention: str = "released",
+    channels: Count = 3,
+    base_channels: Count = 64,
+    latent_dim: Count = 128,
+    num_classes: Natural = 0,
+    attention: AttentionName = "released",
     attention_resolutions: Sequence[int] = (32,),
     pointwise: str = "conv2d",
     fused_fgh: bool = False,
-    query_block: int | None = None,
+    query_block: Natural | None = None,
     spectral_norm: bool = True,
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
     fused_norm: bool = True,
-    batch_norm: str = "per_replica",
+    batch_norm: Literal["per_replica", "synchronized"] = "per_replica",
     recompute: bool = False,
-    batch_norm_decay: float = 0.999,
-    final_batch_norm_decay: float = 0.9999,
-    precision: str = "float32",
+    batch_norm_decay: Fraction = 0.999,
+    final_batch_norm_decay: Fraction = 0.9999,
+    precision: Precision = "float32",
 ) -> Generator:
     """Makes a `Generator` with its variables.
 
     Args:
+        image_size: Height and width of the images: 32, 64, 128 or 256.
+        channels: Channels of the images, 1 or 3.
+        base_channels: Unit of the widths.
+        latent_dim: Length of a latent vector.
+        num_classes: Number of classes, or 0 for an unconditional network.
+        attention: `"released"` or `"paper"`, see `SelfAttention`, or
+            `"residual"`, the `ResidualControl`.
+        attention_resolutions: Resolutions that have an attention block.
+        pointwise: Implementation of all 1x1 convolutions.
+        fused_fgh: Whether attention makes f, g and h in one product.
+        query_block: Queries that attention takes at a time; 0 for all, None
+            for what fits the size of its map.
+        spectral_norm: Whether kernels are spectrally normalised.
+        fused_resampling: Whether up-sampling is merged into convolutions.
+        low_resolution_shortcut: Whether shortcuts run before up-sampling.
+        fused_norm: Whether batch norm is the framework's fused kernel.
         batch_norm: What normalises in training on several replicas: the
             moments of each replica's part of the batch, "per_replica" as in
             the released code, or "synchronized", those of all of it.
-        precision: Dtype policy, one of `PRECISIONS`. The other arguments are
-            those of `Generator`.
+        recompute: Whether the backward pass makes activations again.
+        batch_norm_decay: Decay of the moving moments in the blocks.
+        final_batch_norm_decay: Decay of those before the last convolution.
+        precision: Dtype policy.
 
     Raises:
         ValueError: If a value is not among the possible ones.
     """
     check_size(GENERATOR_WIDTHS, image_size, attention_resolutions)
-    check_integers(
-        "build_generator",
-        1,
-        channels=channels,
-        base_channels=base_channels,
-        latent_dim=latent_dim,
+    norm = partial(
+        BatchNorm, fused=fused_norm, synchronized=batch_norm == "synchronized"
     )
-    check_integers("build_generator", 0, num_classes=num_classes)
-    if query_block is not None:
-        check_integers("build_generator", 0, query_block=query_block)
-    check_booleans(
-        "build_generator",
-        spectral_norm=spectral_norm,
-        fused_resampling=fused_resampling,
+    conv = partial(Conv3x3, spectral_norm=spectral_norm)
+    pointwise = partial(
+        Pointwise, implementation=pointwise, spectral_norm=spectral_norm
+    )
+    block = partial(
+        GeneratorBlock,
+        norm=partial(norm, num_classes=num_classes, decay=batch_norm_decay),
+        conv=partial(conv, fused=fused_resampling),
+        pointwise=pointwise,
         low_resolution_shortcut=low_resolution_shortcut,
-        fused_norm=fused_norm,
-        recompute=recompute,
-        fused_fgh=fused_fgh,
     )
-    check_choices("build_generator.batch_norm", [batch_norm], BATCH_NORMS)
-    with _dtype_policy(precision):
+    with dtype_policy(precision):
         generator = Generator(
             image_size,
-            channels=channels,
-            base_channels=base_channels,
-            latent_dim=latent_dim,
-            num_classes=num_classes,
-            attention=attention,
+            channels,
+            base_channels,
+            latent_dim,
+            num_classes,
+            dense=partial(Dense, spectral_norm=spectral_norm),
+            block=block,
+            attention=attention_recipe(
+                attention, pointwise, conv, fused_fgh, query_block
+            ),
             attention_resolutions=attention_resolutions,
-            pointwise=pointwise,
-            fused_fgh=fused_fgh,
-            query_block=query_block,
-            spectral_norm=spectral_norm,
-            fused_resampling=fused_resampling,
-            low_resolution_shortcut=low_resolution_shortcut,
-            fused_norm=fused_norm,
-            synchronized_norm=batch_norm == SYNCHRONIZED,
+            norm=partial(norm, decay=final_batch_norm_decay),
+            conv=conv,
             recompute=recompute,
-            batch_norm_decay=batch_norm_decay,
-            final_batch_norm_decay=final_batch_norm_decay,
         )
     generator(tf.zeros([1, latent_dim]), tf.zeros([1], tf.int32))
     return generator

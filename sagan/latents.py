@@ -1,10 +1,12 @@
 """Latents and labels of generated images, as a function of a seed."""
 
+from typing import Literal
+
 import numpy as np
 import tensorflow as tf
 
 # What labels of generated images are drawn from.
-LABELS = ("uniform", "data")
+Labels = Literal["uniform", "data"]
 
 
 # Share of generated images in another class that is warned of.

@@ -3,7 +3,7 @@
 import gin
 import keras
 
-from sagan.config import check_numbers
+from sagan.config import Fraction, NonNegative, checked
 
 
 class Adam(keras.optimizers.Adam):
@@ -20,15 +20,16 @@ class Adam(keras.optimizers.Adam):
 
 
 @gin.configurable(denylist=["mixed_float16"])
+@checked
 def make_optimizers(
     mixed_float16: bool,
-    g_learning_rate: float = 1e-4,
-    d_learning_rate: float = 4e-4,
-    g_beta_1: float = 0.0,
-    d_beta_1: float = 0.0,
-    g_beta_2: float = 0.999,
-    d_beta_2: float = 0.999,
-    epsilon: float = 1e-8,
+    g_learning_rate: NonNegative = 1e-4,
+    d_learning_rate: NonNegative = 4e-4,
+    g_beta_1: Fraction = 0.0,
+    d_beta_1: Fraction = 0.0,
+    g_beta_2: Fraction = 0.999,
+    d_beta_2: Fraction = 0.999,
+    epsilon: NonNegative = 1e-8,
 ) -> tuple[keras.optimizers.Optimizer, keras.optimizers.Optimizer]:
     """Makes the generator's and the discriminator's optimiser.
 
@@ -52,23 +53,6 @@ def make_optimizers(
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; Heusel et al.
     (2017), arXiv:1706.08500 for the two rates.
     """
-    check_numbers(
-        "make_optimizers",
-        0,
-        float("inf"),
-        g_learning_rate=g_learning_rate,
-        d_learning_rate=d_learning_rate,
-        epsilon=epsilon,
-    )
-    check_numbers(
-        "make_optimizers",
-        0,
-        1,
-        g_beta_1=g_beta_1,
-        d_beta_1=d_beta_1,
-        g_beta_2=g_beta_2,
-        d_beta_2=d_beta_2,
-    )
     optimizers = (
         Adam(g_learning_rate, g_beta_1, g_beta_2, epsilon, name="adam"),
         Adam(d_learning_rate, d_beta_1, d_beta_2, epsilon, name="adam"),

@@ -59,7 +59,8 @@ def _compare():
 def _measure():
     import tensorflow as tf
 
-    from sagan.config import check_choices, config_name, train_settings
+    from sagan.cli import check_choices
+    from sagan.config import config_name, train_settings
     from sagan.layers.pointwise import IMPLEMENTATIONS
     from sagan.profiling import pointwise
     from sagan.profiling.figures import draw_pointwise

@@ -41,7 +41,8 @@ flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
 def main(argv):
     with command(argv):
         start_tensorflow()
-        from sagan.config import check_choices, config_name
+        from sagan.cli import check_choices
+        from sagan.config import config_name
         from sagan.profiling.step import REWRITES
         from sagan.profiling.step_report import PLAIN, lines, measure, write
         from sagan.runs.files import check_writable

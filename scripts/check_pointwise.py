@@ -39,7 +39,7 @@ def main(argv):
 def _check():
     import tensorflow as tf
 
-    from sagan.config import check_choices
+    from sagan.cli import check_choices
     from sagan.layers.pointwise import IMPLEMENTATIONS
     from sagan.profiling import conformance
     from sagan.runs.machine import describe_machine

@@ -3,6 +3,7 @@
 import inspect
 import pathlib
 import re
+from typing import get_args
 
 import gin
 import pytest
@@ -11,7 +12,7 @@ import sagan.training.train
 from sagan.config import parse_config
 from sagan.discriminator import build_discriminator
 from sagan.generator import GENERATOR_WIDTHS, build_generator
-from sagan.layers.attention import ATTENTIONS
+from sagan.layers.attention import AttentionName
 from sagan.layers.precision import PRECISIONS
 from sagan.runs.resume import RESUMABLE, check_resumable, flatten
 
@@ -74,7 +75,9 @@ def test_each_config_parses_and_defines_the_shared_knobs(path):
     for network in ("build_generator", "build_discriminator"):
         assert values[f"{network}.image_size"] == size
         assert values.get(f"{network}.precision", "float32") in PRECISIONS
-        assert values.get(f"{network}.attention", "released") in ATTENTIONS
+        assert values.get(f"{network}.attention", "released") in get_args(
+            AttentionName
+        )
     for name in (
         "num_classes",
         "channels",

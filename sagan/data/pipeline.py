@@ -8,7 +8,7 @@ import gin
 import numpy as np
 from absl import logging
 
-from sagan.config import check_booleans, check_integers
+from sagan.config import Count, Natural, NonNegative, checked
 from sagan.data.batches import ImageDataset, reading
 from sagan.data.cache import check_memory, fill_cache, prepare_some
 from sagan.data.image_folder import ImageFolder
@@ -26,21 +26,22 @@ _FOLDER = "folder:"
 
 
 @gin.configurable(denylist=["data_dir", "download"])
+@checked
 def make_dataset(
     name: str = gin.REQUIRED,
-    image_size: int = gin.REQUIRED,
-    batch_size: int = gin.REQUIRED,
-    seed: int = 0,
+    image_size: Count = gin.REQUIRED,
+    batch_size: Count = gin.REQUIRED,
+    seed: Natural = 0,
     channels: int = 3,
-    num_classes: int = 0,
+    num_classes: Natural = 0,
     split: str = "train",
     flip: bool = False,
     cache: bool = True,
-    shuffle_buffer: int = 10_000,
-    shards: int = 1,
-    num_examples: int | None = None,
-    crop_size: int | None = None,
-    max_unreadable: float = 0.01,
+    shuffle_buffer: Count = 10_000,
+    shards: Count = 1,
+    num_examples: Count | None = None,
+    crop_size: Count | None = None,
+    max_unreadable: NonNegative = 0.01,
     data_dir: str | None = None,
     download: bool = False,
 ) -> ImageDataset:
@@ -85,18 +86,6 @@ def make_dataset(
         MemoryError: If the cache would not fit in memory.
     """
     _check_arguments(name, channels)
-    check_booleans("make_dataset", flip=flip, cache=cache, download=download)
-    check_integers("make_dataset", 0, seed=seed, num_classes=num_classes)
-    check_integers(
-        "make_dataset",
-        1,
-        image_size=image_size,
-        batch_size=batch_size,
-        shuffle_buffer=shuffle_buffer,
-        shards=shards,
-        crop_size=1 if crop_size is None else crop_size,
-        num_examples=1 if num_examples is None else num_examples,
-    )
     if num_examples is not None and not is_synthetic(name):
         raise ValueError(
             f"num_examples={num_examples} is for synthetic sets alone; for "

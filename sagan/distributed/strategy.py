@@ -12,12 +12,13 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import gin
 import tensorflow as tf
 from absl import logging
 
-STRATEGIES = ("none", "mirrored", "multi_worker", "tpu")
+StrategyName = Literal["none", "mirrored", "multi_worker", "tpu"]
 
 
 # Replicas of a processor only try things out.
@@ -48,7 +49,7 @@ def make_strategy(
     """Makes the strategy a run trains under, before anything else is made.
 
     Args:
-        name: Of `STRATEGIES`: "none" for one device; "mirrored" for the
+        name: "none" for one device; "mirrored" for the
             devices of this machine; "multi_worker" for those of the workers
             that TF_CONFIG or SLURM name; "tpu" for the TPU of this machine.
         num_replicas: With "mirrored" how many devices: GPUs, or where there

@@ -85,7 +85,8 @@ class ScoresInTraining:
         path = self.workdir / BEST_FOLDER / _BEST_FILE
         if not path.is_file():
             return True
-        before = self._read_best(path)
+        # Older versions knew moving moments alone.
+        before = {"statistics": "moving"} | self._read_best(path)
         if any(before.get(key) != now for key, now in self._kind().items()):
             return True  # The old one does not compare.
         if self.by in LOWER:

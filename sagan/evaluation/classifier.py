@@ -10,14 +10,10 @@ import gin
 import keras
 import tensorflow as tf
 
-from sagan.config import (
-    check_choices,
-    check_integers,
-    check_numbers,
-)
+from sagan.config import Count, Fraction, checked, misfit
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.pointwise import Pointwise
-from sagan.layers.precision import PRECISIONS
+from sagan.layers.precision import Precision
 from sagan.runs.files import (
     file_sha256,
     whole_file,
@@ -123,15 +119,16 @@ class ClassifierNetwork(keras.Model):
 
 
 @gin.configurable(denylist=["image_size", "channels", "num_classes"])
+@checked
 def build_classifier(
     image_size: int,
     channels: int,
     num_classes: int,
     stages: Sequence[Sequence[int]] = gin.REQUIRED,
-    feature_dim: int = 128,
+    feature_dim: Count = 128,
     pointwise: str = "conv2d",
-    dropout: float = 0.0,
-    precision: str = "float32",
+    dropout: Fraction = 0.0,
+    precision: Precision = "float32",
 ) -> ClassifierNetwork:
     """Makes a `ClassifierNetwork` with its variables; arguments are its own.
 
@@ -139,9 +136,6 @@ def build_classifier(
         ValueError: If a value is not among the possible ones.
     """
     _check_stages(stages)
-    check_integers("build_classifier", 1, feature_dim=feature_dim)
-    check_numbers("build_classifier", 0, 1, dropout=dropout)
-    check_choices("build_classifier.precision", [precision], PRECISIONS)
     return ClassifierNetwork(
         image_size,
         channels,
@@ -163,7 +157,11 @@ def _check_stages(stages):
             "tuples such as ((32,), (64, 64))."
         )
     for width in itertools.chain(*stages):
-        check_integers("build_classifier", 1, stages=width)
+        if expected := misfit(width, Count):
+            raise ValueError(
+                f"build_classifier.stages is {stages!r}: expected {expected} "
+                f"for each width, not {width!r}."
+            )
 
 
 def _stage(widths, precision, name):

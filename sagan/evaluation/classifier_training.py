@@ -10,7 +10,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from sagan.config import CONFIG_FILE, check_integers, check_numbers
+from sagan.config import (
+    CONFIG_FILE,
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    checked,
+)
 from sagan.data import make_dataset
 from sagan.data.batches import ImageDataset
 from sagan.evaluation.classifier import (
@@ -28,17 +35,18 @@ from sagan.runs.resume import check_resumable
 
 
 @gin.configurable(denylist=["workdir", "data_dir", "download"])
+@checked
 def train_classifier(
     workdir: str,
     data_dir: str | None = None,
     download: bool = False,
-    epochs: int = gin.REQUIRED,
-    minimum_accuracy: float = gin.REQUIRED,
-    learning_rate: float = 0.1,
-    weight_decay: float = 5e-3,
-    max_shift: int = 0,
+    epochs: Count = gin.REQUIRED,
+    minimum_accuracy: Fraction = gin.REQUIRED,
+    learning_rate: NonNegative = 0.1,
+    weight_decay: NonNegative = 5e-3,
+    max_shift: Natural = 0,
     test_split: str = "test",
-    seed: int = 0,
+    seed: Natural = 0,
 ) -> Classifier:
     """Trains a classifier in `workdir`, unless it has a finished one.
 
@@ -69,16 +77,6 @@ def train_classifier(
             less accurate than required.
         FloatingPointError: If the loss is not finite.
     """
-    check_integers("train_classifier", 1, epochs=epochs)
-    check_integers("train_classifier", 0, max_shift=max_shift, seed=seed)
-    check_numbers("train_classifier", 0, 1, minimum_accuracy=minimum_accuracy)
-    check_numbers(
-        "train_classifier",
-        0,
-        math.inf,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-    )
     check_writable(workdir)
     workdir = pathlib.Path(workdir)
     if finished := _find_finished(workdir):

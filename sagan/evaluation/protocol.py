@@ -4,14 +4,14 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Sequence
+from typing import Annotated
 
 import gin
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from sagan.config import check_choices, check_integers
+from sagan.config import AtLeast, Natural, checked
 from sagan.distributed.replicas import is_mirrored, spread
 from sagan.evaluation.classifier import default_folder
 from sagan.evaluation.embedding import Embedded, embed_images
@@ -27,14 +27,16 @@ from sagan.evaluation.real_images import (
     is_apart,
     open_real,
 )
-from sagan.evaluation.samples import BATCH_SIZE, STATISTICS, sample_batches
+from sagan.evaluation.samples import BATCH_SIZE, sample_batches
 from sagan.evaluation.scores import NEIGHBOURS, score
-from sagan.latents import LABELS, describe_imbalance
+from sagan.latents import Labels, describe_imbalance
 from sagan.runs.machine import peak_memory_bytes
 
 WEIGHTS = ("ema", "raw")
 CLASSIFIER, INCEPTION = "classifier", "inception"
 _INCEPTION_FOLDER = "~/.cache/sagan"
+# So many images that each has its neighbours.
+Enough = Annotated[int, AtLeast(NEIGHBOURS + 1)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,18 +112,19 @@ class Evaluation:
 
 
 @gin.configurable(denylist=["workdir", "data_dir", "strategy"])
+@checked
 def make_evaluation(
     workdir,
     data_dir: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
     features: str = CLASSIFIER,
-    num_samples: int = 50_000,
-    num_real: int | None = None,
+    num_samples: Enough = 50_000,
+    num_real: Enough | None = None,
     split: str | None = None,
     floor_split: str = "test",
-    seed: int = 0,
-    kept: int = 10_000,
-    labels: str = "uniform",
+    seed: Natural = 0,
+    kept: Enough = 10_000,
+    labels: Labels = "uniform",
 ) -> Evaluation:
     """Opens what scores need, by the config's data set.
 
@@ -149,15 +152,6 @@ def make_evaluation(
     Raises:
         ValueError: If a setting is out of range, or something is not there.
     """
-    check_integers(
-        "make_evaluation",
-        NEIGHBOURS + 1,
-        num_samples=num_samples,
-        num_real=NEIGHBOURS + 1 if num_real is None else num_real,
-        kept=kept,
-    )
-    check_integers("make_evaluation", 0, seed=seed)
-    check_choices("make_evaluation.labels", [labels], LABELS)
     split = split or config_split()
     # First: that it is not there is known at once, data may take long.
     name = gin.get_bindings("make_dataset").get("name")
@@ -277,16 +271,6 @@ def _uses_tensor_float_32():
     """Whether factors are rounded to TF32, which only a GPU does."""
     on = tf.config.experimental.tensor_float_32_execution_enabled()
     return bool(on and tf.config.list_physical_devices("GPU"))
-
-
-def check_modes(weights: Sequence[str], statistics: Sequence[str]) -> None:
-    """Checks what a user asked to score.
-
-    Raises:
-        ValueError: If a name is unknown or given twice.
-    """
-    check_choices("--weights", weights, WEIGHTS)
-    check_choices("--statistics", statistics, STATISTICS)
 
 
 def _find_features(features, dataset_name):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,8 @@ from sagan.layers.batch_norm import batch_norms
 
 # What normalises: the moving moments; those of each batch; or the moments of
 # some batches of these very weights, averaged ("standing").
-STATISTICS = ("moving", "batch", "standing")
+Statistics = Literal["moving", "batch", "standing"]
+STATISTICS = get_args(Statistics)
 _STANDING_BATCHES = 16
 # Of images to be scored: the latents do not depend on it.
 BATCH_SIZE = 64

@@ -5,6 +5,10 @@ convolutions; v is the output projection, gamma the gate of the residual. In
 the released code they are called phi, theta, g, sn_conv_attn and sigma_ratio.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Literal
+
 import keras
 import tensorflow as tf
 
@@ -17,7 +21,7 @@ from sagan.layers.blockwise_attention import (
 from sagan.layers.conv import Conv3x3
 from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
 
-ATTENTIONS = ("released", "paper", "residual")
+AttentionName = Literal["released", "paper", "residual"]
 
 
 class SelfAttention(keras.layers.Layer):
@@ -34,8 +38,8 @@ class SelfAttention(keras.layers.Layer):
 
     Args:
         variant: `"released"` or `"paper"`.
-        pointwise: Implementation of the 1x1 convolutions.
-        spectral_norm: Whether their kernels are spectrally normalised.
+        pointwise: Recipe of the 1x1 convolutions: `Pointwise`, or a `partial`
+            of it.
         fused_fgh: Whether f, g and h are one product with their kernels side
             by side, then split: the same function from the same weights.
         query_block: Queries at a time, so that the map is never held whole:
@@ -56,18 +60,12 @@ class SelfAttention(keras.layers.Layer):
     def __init__(
         self,
         variant="released",
-        pointwise="conv2d",
-        spectral_norm=True,
+        pointwise=Pointwise,
         fused_fgh=False,
         query_block=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if fused_fgh and pointwise not in IMPLEMENTATIONS:
-            raise ValueError(
-                f"fused_fgh does not go with pointwise {pointwise!r}: expected "
-                f"one of {', '.join(sorted(IMPLEMENTATIONS))}."
-            )
         if variant not in ("released", "paper"):
             raise ValueError(
                 f"Unknown attention variant {variant!r}: expected 'released' "
@@ -75,7 +73,6 @@ class SelfAttention(keras.layers.Layer):
             )
         self.pooled = variant == "released"
         self.pointwise = pointwise
-        self.spectral_norm = spectral_norm
         self.fused_fgh = fused_fgh
         self.query_block = query_block
 
@@ -87,6 +84,12 @@ class SelfAttention(keras.layers.Layer):
         self.g = _projection(self, narrow, "g")  # query
         self.h = _projection(self, value, "h")  # value
         self.v = _projection(self, channels, "v")  # output
+        if self.fused_fgh and self.f.implementation not in IMPLEMENTATIONS:
+            raise ValueError(
+                "fused_fgh does not go with pointwise "
+                f"{self.f.implementation!r}: expected one of "
+                f"{', '.join(sorted(IMPLEMENTATIONS))}."
+            )
         for layer in (self.f, self.g, self.h):
             layer.build(input_shape)
         self.v.build((*input_shape[:-1], value))
@@ -167,8 +170,8 @@ class ResidualControl(keras.layers.Layer):
     at `m = 5 C / 18`, here rounded.
 
     Args:
-        pointwise: Implementation of the 1x1 convolutions.
-        spectral_norm: Whether the kernels are spectrally normalised.
+        pointwise: Recipe of the 1x1 convolutions.
+        conv: Recipe of the 3x3 convolution.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: as the input, in `compute_dtype`.
@@ -178,21 +181,17 @@ class ResidualControl(keras.layers.Layer):
     bottleneck and the gate are this project's reading.
     """
 
-    def __init__(self, pointwise="conv2d", spectral_norm=True, **kwargs):
+    def __init__(self, pointwise=Pointwise, conv=Conv3x3, **kwargs):
         super().__init__(**kwargs)
         self.pointwise = pointwise
-        self.spectral_norm = spectral_norm
+        self.make_conv = conv
 
     def build(self, input_shape):
         channels = input_shape[-1]
         width = max(1, round(5 * channels / 18))
         self.reduce = _projection(self, width, "reduce")
-        self.conv = Conv3x3(
-            width,
-            use_bias=False,
-            spectral_norm=self.spectral_norm,
-            dtype=self.dtype_policy,
-            name="conv",
+        self.conv = self.make_conv(
+            width, use_bias=False, dtype=self.dtype_policy, name="conv"
         )
         self.expand = _projection(self, channels, "expand")
         self.reduce.build(input_shape)
@@ -211,19 +210,34 @@ class ResidualControl(keras.layers.Layer):
 
 def _projection(block, filters, name):
     """Makes one of a block's 1x1 convolutions, all alike but for width."""
-    return Pointwise(
-        filters,
-        implementation=block.pointwise,
-        use_bias=False,
-        spectral_norm=block.spectral_norm,
-        dtype=block.dtype_policy,
-        name=name,
+    return block.pointwise(
+        filters, use_bias=False, dtype=block.dtype_policy, name=name
     )
 
 
 def _positions(inputs):
     """`[batch, height, width, channels]` to `[batch, positions, channels]`."""
     return tf.reshape(inputs, [tf.shape(inputs)[0], -1, inputs.shape[-1]])
+
+
+def attention_recipe(
+    attention: AttentionName, pointwise, conv, fused_fgh, query_block
+) -> Callable:
+    """Returns the recipe of an attention block, or of its control.
+
+    Args:
+        attention: Variant of `SelfAttention`, or "residual" for the
+            `ResidualControl`, which has no f, g, h and no queries.
+        pointwise: Recipe of the 1x1 convolutions.
+        conv: Recipe of the 3x3 convolution of the control.
+        fused_fgh: As of `SelfAttention`.
+        query_block: As of `SelfAttention`.
+    """
+    if attention == "residual":
+        return functools.partial(ResidualControl, pointwise, conv)
+    return functools.partial(
+        SelfAttention, attention, pointwise, fused_fgh, query_block
+    )
 
 
 def attention_blocks(network):
@@ -235,33 +249,20 @@ def attention_blocks(network):
     }
 
 
-def attention_stages(
-    stages,
-    resolutions,
-    attention,
-    pointwise,
-    spectral_norm,
-    fused_fgh,
-    query_block,
-):
+def attention_stages(stages, resolutions, attention):
     """Makes one layer a stage: attention where asked, else the identity.
 
     Args:
         stages: Resolution of the features at each stage. Where several stages
             share one, the first gets the block.
         resolutions: Those that are to have an attention block.
-        attention: One of `ATTENTIONS`: a variant of `SelfAttention`, or the
-            `ResidualControl`, which has no f, g, h and no queries.
-        pointwise: As of the blocks, like all that follows.
-        spectral_norm: Whether kernels are spectrally normalised.
-        fused_fgh: Whether f, g and h are one product.
-        query_block: Queries at a time.
+        attention: Recipe of a block.
 
     Returns:
         Tuple of layers, as long as `stages`.
 
     Raises:
-        ValueError: If a resolution is at no stage, or `attention` is unknown.
+        ValueError: If a resolution is at no stage.
     """
     missing = sorted(set(resolutions) - set(stages))
     if missing:
@@ -269,27 +270,9 @@ def attention_stages(
             f"attention_resolutions has {missing}, but the features of this "
             f"network are {sorted(set(stages))} pixels wide."
         )
-    if attention not in ATTENTIONS:
-        raise ValueError(
-            f"Unknown attention {attention!r}: expected one of "
-            f"{', '.join(ATTENTIONS)}. For none, attention_resolutions = ()."
-        )
-    layers = []
-    for i, resolution in enumerate(stages):
-        name = f"attention_{resolution}"
-        if resolution not in resolutions or resolution in stages[:i]:
-            layers.append(keras.layers.Identity())
-        elif attention == "residual":
-            layers.append(ResidualControl(pointwise, spectral_norm, name=name))
-        else:
-            layers.append(
-                SelfAttention(
-                    attention,
-                    pointwise,
-                    spectral_norm,
-                    fused_fgh,
-                    query_block,
-                    name=name,
-                )
-            )
-    return tuple(layers)
+    return tuple(
+        attention(name=f"attention_{resolution}")
+        if resolution in resolutions and resolution not in stages[:i]
+        else keras.layers.Identity()
+        for i, resolution in enumerate(stages)
+    )

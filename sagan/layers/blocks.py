@@ -17,15 +17,11 @@ class GeneratorBlock(keras.layers.Layer):
 
     Args:
         filters: Number of output channels.
-        num_classes: Of the conditional batch norm, or 0 for the plain one.
-        batch_norm_decay: Of the moving moments.
-        pointwise: Implementation of the shortcut's 1x1 convolution.
-        spectral_norm: Whether kernels are spectrally normalised.
-        fused_resampling: Whether the up-sampling is merged into the first
-            3x3 convolution.
+        norm: Recipe of the batch norms: `BatchNorm`, or a `partial` of it.
+        conv: Recipe of the 3x3 convolutions, whose option `resample` merges
+            the up-sampling.
+        pointwise: Recipe of the shortcut.
         low_resolution_shortcut: Whether the 1x1 runs before the up-sampling.
-        fused_norm: `fused` of the batch norms.
-        synchronized_norm: `synchronized` of the batch norms.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: `[batch, 2 * height, 2 * width, filters]`.
@@ -36,35 +32,19 @@ class GeneratorBlock(keras.layers.Layer):
     def __init__(
         self,
         filters,
-        num_classes=0,
-        batch_norm_decay=0.999,
-        pointwise="conv2d",
-        spectral_norm=True,
-        fused_resampling=True,
+        norm=BatchNorm,
+        conv=Conv3x3,
+        pointwise=Pointwise,
         low_resolution_shortcut=True,
-        fused_norm=True,
-        synchronized_norm=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.low_resolution_shortcut = low_resolution_shortcut
-        norm = {
-            "decay": batch_norm_decay,
-            "fused": fused_norm,
-            "synchronized": synchronized_norm,
-        }
-        self.norm1 = BatchNorm(num_classes, **norm)
-        self.conv1 = Conv3x3(
-            filters,
-            resample="up",
-            fused=fused_resampling,
-            spectral_norm=spectral_norm,
-        )
-        self.norm2 = BatchNorm(num_classes, **norm)
-        self.conv2 = Conv3x3(filters, spectral_norm=spectral_norm)
-        self.shortcut = Pointwise(
-            filters, implementation=pointwise, spectral_norm=spectral_norm
-        )
+        self.norm1 = norm()
+        self.conv1 = conv(filters, resample="up")
+        self.norm2 = norm()
+        self.conv2 = conv(filters)
+        self.shortcut = pointwise(filters)
 
     def call(self, inputs, labels=None, training=False):
         outputs = self.norm1(inputs, labels, training=training)
@@ -89,10 +69,9 @@ class DiscriminatorBlock(keras.layers.Layer):
         filters: Number of output channels, and of the hidden ones.
         down: Whether the resolution is halved.
         first: Whether this is the block that reads the images.
-        pointwise: Implementation of the shortcut's 1x1 convolution.
-        spectral_norm: Whether kernels are spectrally normalised.
-        fused_resampling: Whether the pooling is merged into the second 3x3
-            convolution.
+        conv: Recipe of the 3x3 convolutions, whose option `resample` merges
+            the pooling.
+        pointwise: Recipe of the shortcut.
         low_resolution_shortcut: Whether the pooling runs before the 1x1.
 
     Input shape: `[batch, height, width, channels]`, float.
@@ -108,9 +87,8 @@ class DiscriminatorBlock(keras.layers.Layer):
         filters,
         down=True,
         first=False,
-        pointwise="conv2d",
-        spectral_norm=True,
-        fused_resampling=True,
+        conv=Conv3x3,
+        pointwise=Pointwise,
         low_resolution_shortcut=True,
         **kwargs,
     ):
@@ -119,25 +97,15 @@ class DiscriminatorBlock(keras.layers.Layer):
         self.down = down
         self.first = first
         self.pool_first = first or low_resolution_shortcut
-        self.conv1 = Conv3x3(filters, spectral_norm=spectral_norm)
-        self.conv2 = Conv3x3(
-            filters,
-            resample="down" if down else None,
-            fused=fused_resampling,
-            spectral_norm=spectral_norm,
-        )
+        self.conv1 = conv(filters)
+        self.conv2 = conv(filters, resample="down" if down else None)
         self.shortcut = None
         self.pointwise = pointwise
-        self.spectral_norm = spectral_norm
 
     def build(self, input_shape):
         if self.down or input_shape[-1] != self.filters:
-            self.shortcut = Pointwise(
-                self.filters,
-                implementation=self.pointwise,
-                spectral_norm=self.spectral_norm,
-                dtype=self.dtype_policy,
-                name="shortcut",
+            self.shortcut = self.pointwise(
+                self.filters, dtype=self.dtype_policy, name="shortcut"
             )
             self.shortcut.build(input_shape)
 

@@ -1,20 +1,17 @@
-"""What a config binds to make a network: checks, precision, variables."""
+"""Mixed precision: the dtype policy that layers are made under."""
 
 import contextlib
+from typing import Literal, get_args
 
 import keras
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+PRECISIONS = get_args(Precision)
 
 
 @contextlib.contextmanager
-def _dtype_policy(precision):
+def dtype_policy(precision: Precision):
     """Makes layers constructed inside follow the policy `precision`."""
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"Unknown precision {precision!r}: expected one of "
-            f"{', '.join(PRECISIONS)}."
-        )
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import gin
 
-from sagan.config import check_integers, config_batch_size, train_settings
+from sagan.config import Count, config_batch_size, misfit, train_settings
 from sagan.discriminator import build_discriminator
 from sagan.generator import build_generator
 from sagan.profiling import plan as text
@@ -223,13 +223,16 @@ def config_run() -> Run:
         ValueError: If a value is missing or no positive integer.
     """
     batch_size = config_batch_size()
-    check_integers("make_dataset", 1, batch_size=batch_size)
-    steps = {
-        "d_steps": train_settings()["d_steps"],
-        "num_steps": gin.get_bindings("train").get("num_steps"),
-    }
-    check_integers("train", 1, **steps)
-    return Run(batch_size, **steps)
+    d_steps = train_settings()["d_steps"]
+    num_steps = gin.get_bindings("train").get("num_steps")
+    for name, value in (
+        ("make_dataset.batch_size", batch_size),
+        ("train.d_steps", d_steps),
+        ("train.num_steps", num_steps),
+    ):
+        if expected := misfit(value, Count):
+            raise ValueError(f"{name} is {value!r}: expected {expected}.")
+    return Run(batch_size, d_steps, num_steps)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,27 +2,22 @@
 
 import functools
 import pathlib
+from typing import Annotated, Literal
 
 import gin
 import tensorflow as tf
 from absl import logging
 
 from sagan.cli import sigterm_held_back
-from sagan.config import (
-    check_booleans,
-    check_choices,
-    check_integers,
-    check_multiples,
-    check_numbers,
-)
+from sagan.config import AtLeast, Count, Fraction, Natural, checked
 from sagan.data import agreement, is_synthetic, make_dataset
 from sagan.distributed.replicas import check_replicas, distribute_steps
-from sagan.distributed.strategy import STRATEGIES, make_strategy
+from sagan.distributed.strategy import StrategyName, make_strategy
 from sagan.distributed.workers import Workers
 from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining, assist
 from sagan.evaluation.protocol import make_evaluation
-from sagan.evaluation.samples import STATISTICS
-from sagan.latents import LABELS
+from sagan.evaluation.samples import Statistics
+from sagan.latents import Labels
 from sagan.runs.checkpoints import (
     CHECKPOINT_FOLDER,
     Checkpoints,
@@ -47,36 +42,37 @@ SAMPLE_FOLDER = "samples"
 @gin.configurable(
     module="sagan.training", denylist=["workdir", "data_dir", "download"]
 )
+@checked
 def train(
     workdir: str,
     data_dir: str | None = None,
     download: bool = False,
-    num_steps: int = gin.REQUIRED,
-    d_steps: int = 1,
-    seed: int = 0,
-    ema_decay: float = 0.9999,
-    ema_start: int = 2000,
-    labels: str = "uniform",
+    num_steps: Count = gin.REQUIRED,
+    d_steps: Count = 1,
+    seed: Natural = 0,
+    ema_decay: Fraction = 0.9999,
+    ema_start: Natural = 2000,
+    labels: Labels = "uniform",
     jit_compile: bool | None = None,
     joint_batch: bool = True,
-    accumulation: int = 1,
+    accumulation: Count = 1,
     deterministic: bool = False,
     tensor_float_32: bool = False,
-    log_every: int = 50,
-    sample_every: int = 500,
-    num_samples: int = 64,
-    save_every: int = 500,
-    keep_last: int = 3,
-    keep_every: int = 0,
-    steps_per_call: int = 1,
-    evaluate_every: int = 0,
-    evaluate_samples: int = 2048,
-    evaluate_statistics: str = "moving",
-    best_by: str = "fid",
-    strategy: str = "none",
-    num_replicas: int | None = None,
-    on_nan: str = "stop",
-    max_restores: int = 3,
+    log_every: Count = 50,
+    sample_every: Count = 500,
+    num_samples: Count = 64,
+    save_every: Count = 500,
+    keep_last: Count = 3,
+    keep_every: Natural = 0,
+    steps_per_call: Count = 1,
+    evaluate_every: Natural = 0,
+    evaluate_samples: Annotated[int, AtLeast(2)] = 2048,
+    evaluate_statistics: Statistics = "moving",
+    best_by: Literal[*LOWER, *HIGHER] = "fid",
+    strategy: StrategyName = "none",
+    num_replicas: Count | None = None,
+    on_nan: Literal["stop", "restore"] = "stop",
+    max_restores: Natural = 3,
 ) -> str | None:
     """Trains a GAN in `workdir`, going on from its newest checkpoint.
 
@@ -138,57 +134,18 @@ def train(
         FloatingPointError: If a loss or gradient is not finite, and nothing
             may or can be restored.
     """
-    check_integers(
-        "train",
-        1,
-        num_steps=num_steps,
-        d_steps=d_steps,
-        accumulation=accumulation,
-        log_every=log_every,
-        sample_every=sample_every,
-        num_samples=num_samples,
-        save_every=save_every,
-        keep_last=keep_last,
-        steps_per_call=steps_per_call,
-    )
-    check_multiples(
-        "train",
-        "steps_per_call",
-        steps_per_call,
-        log_every=log_every,
-        sample_every=sample_every,
-        save_every=save_every,
-        evaluate_every=evaluate_every,
-    )
-    check_integers(
-        "train",
-        0,
-        seed=seed,
-        ema_start=ema_start,
-        keep_every=keep_every,
-        evaluate_every=evaluate_every,
-        max_restores=max_restores,
-    )
-    check_integers("train", 2, evaluate_samples=evaluate_samples)
-    check_choices("train.best_by", [best_by], (*LOWER, *HIGHER))
-    check_choices("train.on_nan", [on_nan], ("stop", "restore"))
-    check_choices("train.labels", [labels], LABELS)
-    check_choices(
-        "train.evaluate_statistics", [evaluate_statistics], STATISTICS
-    )
-    check_numbers("train", 0, 1, ema_decay=ema_decay)
-    if jit_compile is not None:
-        check_booleans("train", jit_compile=jit_compile)
-    check_booleans(
-        "train",
-        joint_batch=joint_batch,
-        deterministic=deterministic,
-        tensor_float_32=tensor_float_32,
-    )
+    for name, period in {
+        "log_every": log_every,
+        "sample_every": sample_every,
+        "save_every": save_every,
+        "evaluate_every": evaluate_every,
+    }.items():
+        if period % steps_per_call:
+            raise ValueError(
+                f"train.{name} is {period}: expected a multiple of "
+                f"train.steps_per_call, which is {steps_per_call}."
+            )
     devices = {"strategy": strategy}
-    check_choices("train.strategy", [strategy], STRATEGIES)
-    if num_replicas is not None:
-        check_integers("train", 1, num_replicas=num_replicas)
     strategy = make_strategy(strategy, num_replicas, sigterm_held_back)
     workers = Workers(strategy)
     devices |= workers.describe()

@@ -1,5 +1,7 @@
 """Self-attention against its equations, and the paper's control."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 
 from sagan.layers.attention import ResidualControl, SelfAttention
 from sagan.layers.blockwise_attention import attend_in_blocks
-from sagan.layers.pointwise import IMPLEMENTATIONS
+from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
 
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 VARIANTS = ("released", "paper")
@@ -26,8 +28,18 @@ def _inputs(height, width, channels=16, batch=2):
     return tf.random.stateless_normal([batch, height, width, channels], [1, 2])
 
 
-def _make(kind, channels=16, gamma=0.7, **kwargs):
-    block = BLOCKS[kind](**kwargs)
+def _make(
+    kind,
+    channels=16,
+    gamma=0.7,
+    pointwise="conv2d",
+    spectral_norm=True,
+    **kwargs,
+):
+    recipe = functools.partial(
+        Pointwise, implementation=pointwise, spectral_norm=spectral_norm
+    )
+    block = BLOCKS[kind](pointwise=recipe, **kwargs)
     block.build((None, None, None, channels))
     block.gamma.assign(gamma)
     return block
@@ -100,7 +112,7 @@ def test_f_g_h_in_one_product_are_the_same_function(variant, pointwise):
 
 def test_f_g_h_of_a_control_are_not_one_product():
     with pytest.raises(ValueError, match="fused_fgh.*'grouped'"):
-        SelfAttention(pointwise="grouped", fused_fgh=True)
+        _make("released", pointwise="grouped", fused_fgh=True)
 
 
 @each_block

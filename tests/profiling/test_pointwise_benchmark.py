@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.config import check_choices
+from sagan.cli import check_choices
 from sagan.discriminator import build_discriminator
 from sagan.generator import build_generator
 from sagan.layers.pointwise import IMPLEMENTATIONS
