@@ -9,16 +9,11 @@ from sagan.distributed.replicas import (
     num_replicas,
     own_rows,
 )
-from sagan.gradients import accumulate, dense_gradients, global_norm
+from sagan.gradients import global_norm, gradients_of
 from sagan.latents import draw_latents, fold_in
 from sagan.layers.batch_norm import batch_norms
 from sagan.layers.spectral_norm import spectral_layers
 from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
-
-# Scalars of the discriminator that are means over its images.
-_MEANS = (
-    "d_loss", "real_logits", "fake_logits", "real_accuracy", "fake_accuracy",
-)  # fmt: skip
 
 
 class GAN:
@@ -53,7 +48,7 @@ class GAN:
         jit_compile: Whether XLA compiles the updates.
         joint_batch: Whether real and fake images pass through the
             discriminator in one call; if not, in two, with the same kernels.
-        accumulation: Micro-batches of an update, see `accumulate`. It changes
+        accumulation: Micro-batches of an update, see `gradients_of`. It changes
             only the batch norm of generator updates: images to discriminate
             are made in one go, which bounds what it saves.
         class_counts: Number of real images in each class, if the labels of
@@ -100,7 +95,7 @@ class GAN:
         self._compile(jit_compile)
 
     def _compile(self, jit_compile):
-        """Makes the functions that TensorFlow traces.
+        """Compiles the methods that a step calls.
 
         There are some within that of the step: d_steps updates are traced
         once, and latents are drawn outside of XLA, which turns the same random
@@ -108,33 +103,37 @@ class GAN:
         replicas meet.
         """
         compiled = functools.partial(tf.function, jit_compile=jit_compile)
-        networks = self.generator, self.discriminator
-        self.d_gradients = functools.partial(
-            discriminator_gradients,
-            *networks,
-            self.d_optimizer.scale_loss,
-            joint_batch=self.joint_batch,
-            accumulation=self.accumulation,
-        )
-        self.g_gradients = functools.partial(
-            generator_gradients,
-            *networks,
-            self.g_optimizer.scale_loss,
-            accumulation=self.accumulation,
-        )
-        self.d_update = self.update_discriminator
-        self.g_update = self.update_generator
-        self.train_step = self._train_step
-        self.train_steps = tf.function(self._train_steps)
+        self.train_steps = tf.function(self.train_steps)
         if self.strategy.num_replicas_in_sync == 1:
-            self.d_update = compiled(self.d_update)
-            self.g_update = compiled(self.g_update)
+            self.update_discriminator = compiled(self.update_discriminator)
+            self.update_generator = compiled(self.update_generator)
             self.train_step = tf.function(self.train_step)
         elif not any(n.synchronized for n in batch_norms(self.generator)):
             self.d_gradients = compiled(self.d_gradients)
             self.g_gradients = compiled(self.g_gradients)
 
-    def _train_step(self, images, labels):
+    def train_steps(self, batches):
+        """Runs several training steps without a return to Python.
+
+        Args:
+            batches: List of the images and labels of each step.
+
+        Returns:
+            Dict of scalars, `[steps]`, float32.
+        """
+
+        def run(batches):
+            scalars = [self.train_step(*batch) for batch in batches]
+            return tf.nest.map_structure(lambda *x: tf.stack(x), *scalars)
+
+        scalars = self.strategy.run(run, args=(batches,))
+        return {
+            # They are the same on all replicas.
+            name: self.strategy.experimental_local_results(values)[0]
+            for name, values in scalars.items()
+        }
+
+    def train_step(self, images, labels):
         """Runs one training step.
 
         Args:
@@ -149,43 +148,110 @@ class GAN:
         d_steps, batch_size = images.shape[:2]
         seed = fold_in([self.seed, 0], self.step)
         for i in range(d_steps):
-            scalars = self.d_update(
-                images[i],
-                labels[i],
-                *self._draw_own(batch_size, fold_in(seed, i)),
-            )
-        scalars |= self.g_update(
-            *self._draw_own(batch_size, fold_in(seed, d_steps))
-        )
+            drawn = self._draw_own(batch_size, fold_in(seed, i))
+            scalars = self.update_discriminator(images[i], labels[i], *drawn)
+        drawn = self._draw_own(batch_size, fold_in(seed, d_steps))
+        scalars |= self.update_generator(*drawn)
         scalars = self._average(scalars)
         self.update_ema()
         self.step.assign_add(1)
         return scalars
 
-    def _train_steps(self, batches):
-        """Runs several training steps without a return to Python.
+    def update_discriminator(self, images, labels, latents, fake_labels):
+        """Updates the discriminator on one batch of real and of fake images.
 
         Args:
-            batches: List of the images and labels of each step.
+            images: `[batch, size, size, channels]`, float32 in [-1, 1].
+            labels: `[batch]`, int32.
+            latents: Latents of the fake images, `[batch, latent_dim]`, float32.
+            fake_labels: `[batch]`, int32.
 
         Returns:
-            Dict of scalars, `[steps]`, float32.
+            Dict of scalars, float32, and of the pixels' moments.
         """
-        scalars = self.strategy.run(self._replica_steps, args=(batches,))
-        return {
-            # They are the same on all replicas.
-            name: self.strategy.experimental_local_results(values)[0]
-            for name, values in scalars.items()
-        }
+        gradients, scalars = self.d_gradients(
+            images, labels, latents, fake_labels
+        )
+        norm = apply_gradients(gradients, self.discriminator, self.d_optimizer)
+        return scalars | {"d_gradient_norm": norm}
 
-    def _replica_steps(self, batches):
-        scalars = [
-            self.train_step(images, labels) for images, labels in batches
-        ]
-        return {
-            name: tf.stack([values[name] for values in scalars])
-            for name in scalars[0]
-        }
+    def d_gradients(self, images, labels, latents, fake_labels):
+        """Returns gradients of the discriminator's hinge loss, and scalars.
+
+        Moves the `u` of both networks, and the generator's moving moments.
+        Arguments and scalars are those of `update_discriminator`.
+        """
+        fakes = self.generator(latents, fake_labels, training=True)
+
+        def loss(*batch):
+            real_logits, fake_logits = self._discriminate(*batch)
+            loss = hinge_discriminator_loss(real_logits, fake_logits)
+            return loss, {
+                "d_loss": loss,
+                "real_logits": tf.reduce_mean(real_logits),
+                "fake_logits": tf.reduce_mean(fake_logits),
+                "real_accuracy": _mean(real_logits > 0),
+                "fake_accuracy": _mean(fake_logits < 0),
+            }
+
+        gradients, scalars = gradients_of(
+            loss,
+            self.discriminator,
+            (images, labels, fakes, fake_labels),
+            self.d_optimizer.scale_loss,
+            self.accumulation,
+        )
+        scalars["real_moments"] = pixel_moments(images)
+        scalars["fake_moments"] = pixel_moments(fakes)
+        return gradients, scalars
+
+    def _discriminate(self, images, labels, fakes, fake_labels):
+        """Returns logits of real and of fake images; moves each `u` once."""
+        if self.joint_batch:
+            logits = self.discriminator(
+                tf.concat([images, fakes], 0),
+                tf.concat([labels, fake_labels], 0),
+                training=True,
+            )
+            return tf.split(logits, 2)
+        # In this order both start their power iteration from the same u.
+        fake_logits = self.discriminator(fakes, fake_labels, training=False)
+        return self.discriminator(images, labels, training=True), fake_logits
+
+    def update_generator(self, latents, labels):
+        """Updates the generator on one batch of fake images.
+
+        Args:
+            latents: `[batch, latent_dim]`, float32.
+            labels: `[batch]`, int32.
+
+        Returns:
+            Dict of scalars, float32.
+        """
+        gradients, scalars = self.g_gradients(latents, labels)
+        norm = apply_gradients(gradients, self.generator, self.g_optimizer)
+        return scalars | {"g_gradient_norm": norm}
+
+    def g_gradients(self, latents, labels):
+        """Returns gradients of the generator's hinge loss, and scalars.
+
+        Moves the generator's `u` and moving moments. Arguments and scalars are
+        those of `update_generator`.
+        """
+
+        def loss(latents, labels):
+            fakes = self.generator(latents, labels, training=True)
+            logits = self.discriminator(fakes, labels, training=False)
+            loss = hinge_generator_loss(logits)
+            return loss, {"g_loss": loss}
+
+        return gradients_of(
+            loss,
+            self.generator,
+            (latents, labels),
+            self.g_optimizer.scale_loss,
+            self.accumulation,
+        )
 
     def _average(self, scalars):
         """Averages scalars and moving moments over the replicas.
@@ -205,43 +271,6 @@ class GAN:
                 moment.assign(value)
         for name in ("real", "fake"):
             scalars[f"{name}_std"] = mean_std(scalars.pop(f"{name}_moments"))
-        return scalars
-
-    def update_discriminator(self, images, labels, latents, fake_labels):
-        """Updates the discriminator on one batch of real and of fake images.
-
-        Args:
-            images: `[batch, size, size, channels]`, float32 in [-1, 1].
-            labels: `[batch]`, int32.
-            latents: Of the fake images, `[batch, latent_dim]`, float32.
-            fake_labels: `[batch]`, int32.
-
-        Returns:
-            Dict of scalars, float32, and of the pixels' moments.
-        """
-        gradients, scalars = self.d_gradients(
-            images, labels, latents, fake_labels
-        )
-        gradients = mean_over_replicas(gradients)
-        scalars["d_gradient_norm"] = global_norm(gradients, self.d_optimizer)
-        variables = self.discriminator.trainable_variables
-        self.d_optimizer.apply(gradients, variables)
-        return scalars
-
-    def update_generator(self, latents, labels):
-        """Updates the generator on one batch of fake images.
-
-        Args:
-            latents: `[batch, latent_dim]`, float32.
-            labels: `[batch]`, int32.
-
-        Returns:
-            Dict of scalars, float32.
-        """
-        gradients, scalars = self.g_gradients(latents, labels)
-        gradients = mean_over_replicas(gradients)
-        scalars["g_gradient_norm"] = global_norm(gradients, self.g_optimizer)
-        self.g_optimizer.apply(gradients, self.generator.trainable_variables)
         return scalars
 
     def update_ema(self):
@@ -306,100 +335,11 @@ def update_average(average, network, decay: tf.Tensor) -> None:
         layer.effective_kernel(training=True)
 
 
-def discriminator_gradients(
-    generator,
-    discriminator,
-    scale_loss,
-    images,
-    labels,
-    latents,
-    fake_labels,
-    joint_batch,
-    accumulation,
-):
-    """Returns gradients of the discriminator's hinge loss, and scalars.
-
-    Moves the discriminator's `u`, the generator's too and its moving moments.
-
-    Args:
-        generator: That makes the fake images.
-        discriminator: Whose gradients.
-        scale_loss: Function from the loss to the one that is differentiated.
-        images: `[batch, size, size, channels]`, float32 in [-1, 1].
-        labels: `[batch]`, int32.
-        latents: Of the fake images, `[batch, latent_dim]`, float32.
-        fake_labels: `[batch]`, int32.
-        joint_batch: Whether real and fake images pass in one call.
-        accumulation: Micro-batches, see `accumulate`.
-
-    Returns:
-        Gradients of the trainable variables, and a dict of float32 scalars
-        and of the pixels' moments, see `pixel_moments`.
-    """
-    fakes = generator(latents, fake_labels, training=True)
-
-    def compute(*batch):
-        with tf.GradientTape() as tape:
-            real_logits, fake_logits = _discriminate(
-                discriminator, joint_batch, *batch
-            )
-            loss = hinge_discriminator_loss(real_logits, fake_logits)
-            scaled_loss = scale_loss(loss)
-        variables = discriminator.trainable_variables
-        return dense_gradients(tape, scaled_loss, variables), {
-            "d_loss": loss,
-            "real_logits": tf.reduce_mean(real_logits),
-            "fake_logits": tf.reduce_mean(fake_logits),
-            "real_accuracy": _mean(real_logits > 0),
-            "fake_accuracy": _mean(fake_logits < 0),
-        }
-
-    batch = images, labels, fakes, fake_labels
-    gradients, scalars = accumulate(
-        compute, discriminator, batch, accumulation, _MEANS
-    )
-    scalars["real_moments"] = pixel_moments(images)
-    scalars["fake_moments"] = pixel_moments(fakes)
-    return gradients, scalars
-
-
-def _discriminate(
-    discriminator, joint_batch, images, labels, fakes, fake_labels
-):
-    """Returns logits of real and of fake images; moves each `u` once."""
-    if joint_batch:
-        logits = discriminator(
-            tf.concat([images, fakes], 0),
-            tf.concat([labels, fake_labels], 0),
-            training=True,
-        )
-        return tf.split(logits, 2)
-    # In this order both start their power iteration from the same u.
-    fake_logits = discriminator(fakes, fake_labels, training=False)
-    return discriminator(images, labels, training=True), fake_logits
-
-
-def generator_gradients(
-    generator, discriminator, scale_loss, latents, labels, accumulation
-):
-    """Returns gradients of the generator's hinge loss, and scalars.
-
-    Moves the generator's `u` and moving moments. Arguments and results are as
-    those of `discriminator_gradients`.
-    """
-
-    def compute(latents, labels):
-        with tf.GradientTape() as tape:
-            fakes = generator(latents, labels, training=True)
-            logits = discriminator(fakes, labels, training=False)
-            loss = hinge_generator_loss(logits)
-            scaled_loss = scale_loss(loss)
-        variables = generator.trainable_variables
-        return dense_gradients(tape, scaled_loss, variables), {"g_loss": loss}
-
-    return accumulate(
-        compute, generator, (latents, labels), accumulation, ("g_loss",)
-    )
+def apply_gradients(gradients, network, optimizer) -> tf.Tensor:
+    """Applies the mean over replicas; returns its global norm."""
+    gradients = mean_over_replicas(gradients)
+    optimizer.apply(gradients, network.trainable_variables)
+    return global_norm(gradients, optimizer)
 
 
 def pixel_moments(images):

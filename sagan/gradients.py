@@ -8,18 +8,6 @@ import tensorflow as tf
 from sagan.layers.spectral_norm import spectral_layers
 
 
-def dense_gradients(tape, loss, variables) -> list[tf.Tensor]:
-    """Returns gradients as tensors.
-
-    That of a class table has a slice for each image. Adam would square the
-    slices of one class before it adds them up.
-    """
-    return [
-        tf.convert_to_tensor(gradient)
-        for gradient in tape.gradient(loss, variables)
-    ]
-
-
 def global_norm(gradients, optimizer) -> tf.Tensor:
     """Returns their global norm, without the loss scale they carry."""
     norm = tf.linalg.global_norm(gradients)
@@ -42,38 +30,47 @@ def check_divides(accumulation: int, batch_size: int) -> None:
         )
 
 
-def accumulate(
-    compute: Callable,
+def gradients_of(
+    loss: Callable,
     network,
     batch: Sequence[tf.Tensor],
-    accumulation: int,
-    names: Sequence[str],
+    scale_loss: Callable = lambda loss: loss,
+    accumulation: int = 1,
 ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-    """Averages gradients and scalars over the micro-batches of a batch.
+    """Returns the gradients of a network's loss on a batch, and scalars.
 
-    They run one after another in a loop, so that the activations of one are
-    held at a time. If `compute` returns means over images, the averages are
-    those of the whole batch, but for what batch norm does in training: it
-    normalises each micro-batch by its own moments, and its moving averages
-    move once for each. Each micro-batch starts from the same `u`, and so
-    makes the same power iteration; it counts as one.
+    With `accumulation` the micro-batches of the batch run one after another in
+    a loop, so that the activations of one are held at a time. If the loss and
+    the scalars are means over images, the averages are those of the whole
+    batch, except for what batch norm does in training: it normalises each
+    micro-batch by its own moments, and its moving averages move once for each.
+    Each micro-batch starts from the same `u`, and so makes the same power
+    iteration; it counts as one.
 
     Args:
-        compute: Called with a micro-batch, arguments as in `batch`; returns
-            the gradients of the network's trainable variables, and a dict of
-            float32 scalars.
-        network: Whose gradients they are; `compute` may run it in training.
+        loss: Called with a batch, arguments as in `batch`; returns the loss
+            and a dict of float32 scalars; may run `network` in training.
+        network: Whose trainable variables the gradients are of.
         batch: Tensors `[batch, ...]`.
-        accumulation: Number of micro-batches. With one, `compute` is called
-            on the batch as it is.
-        names: The keys of the scalars.
+        scale_loss: Function from the loss to the one that is differentiated.
+        accumulation: Number of micro-batches, a divisor of the batch.
 
     Returns:
-        What `compute` does.
+        Gradients, float32, and the scalars.
 
     Raises:
         ValueError: If the micro-batches would not be of one size.
     """
+
+    def compute(*batch):
+        with tf.GradientTape() as tape:
+            value, scalars = loss(*batch)
+            scaled = scale_loss(value)
+        gradients = tape.gradient(scaled, network.trainable_variables)
+        # That of a class table has a slice for each image. Adam would square
+        # the slices of one class before it adds them up.
+        return [tf.convert_to_tensor(g) for g in gradients], scalars
+
     if accumulation == 1:
         return compute(*batch)
     batch_size = batch[0].shape[0]
@@ -93,15 +90,12 @@ def accumulate(
         parts = compute(*(tensor[i] for tensor in batch))
         return i + 1, tf.nest.map_structure(tf.add, sums, parts)
 
-    zeros = (
-        [tf.zeros(v.shape, v.dtype) for v in network.trainable_variables],
-        dict.fromkeys(names, tf.constant(0.0)),
-    )
+    # The first runs before the loop, whose sums must have a known structure.
     _, sums = tf.while_loop(
         lambda i, _: i < accumulation,
         add_micro_batch,
-        (0, zeros),
+        (tf.constant(1), compute(*(tensor[0] for tensor in batch))),
         parallel_iterations=1,
-        maximum_iterations=accumulation,
+        maximum_iterations=accumulation - 1,
     )
     return tf.nest.map_structure(lambda total: total / accumulation, sums)

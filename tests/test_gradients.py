@@ -46,8 +46,8 @@ def g_update(gan):
 
 def g_update_peak(gan, batch=32):
     latents = gan.draw_latents(batch, [0, 0])
-    gan.g_update(*latents)
-    return peak_growth(lambda: gan.g_update(*latents))
+    gan.update_generator(*latents)
+    return peak_growth(lambda: gan.update_generator(*latents))
 
 
 def check_equal(network, expected_network, scalars, expected_scalars):
@@ -71,8 +71,8 @@ def test_a_graph_makes_the_update_of_the_whole_batch():
     whole, parts = make_sgd_gan(), make_sgd_gan(accumulation=4)
     latents = whole.draw_latents(BATCH, [0, 0])
     arguments = images[0], labels[0], *latents
-    expected = whole.d_update(*arguments)
-    scalars = parts.d_update(*arguments)
+    expected = whole.update_discriminator(*arguments)
+    scalars = parts.update_discriminator(*arguments)
     check_equal(parts.discriminator, whole.discriminator, scalars, expected)
 
 

@@ -151,7 +151,8 @@ def test_one_call_for_real_and_fake_is_the_two_calls(accumulation):
     images, labels = make_batch(batch=4)
     latents = joint.draw_latents(4, [0, 0])
     scalars, expected = (
-        gan.d_update(images[0], labels[0], *latents) for gan in (joint, apart)
+        gan.update_discriminator(images[0], labels[0], *latents)
+        for gan in (joint, apart)
     )
     for name, value in scalars.items():
         np.testing.assert_allclose(

@@ -98,8 +98,12 @@ def make_step(batch_size: int) -> Step:
     d_arguments = images[0], labels[0], latents, fake_labels
     tracing = time.perf_counter()
     updates = {
-        "D update": gan.d_update.get_concrete_function(*d_arguments),
-        "G update": gan.g_update.get_concrete_function(latents, fake_labels),
+        "D update": gan.update_discriminator.get_concrete_function(
+            *d_arguments
+        ),
+        "G update": gan.update_generator.get_concrete_function(
+            latents, fake_labels
+        ),
     }
     traced = time.perf_counter()
     step = functools.partial(gan.train_steps, [(images, labels)])
@@ -113,8 +117,12 @@ def make_step(batch_size: int) -> Step:
     return Step(
         gan,
         {
-            "D update": functools.partial(gan.d_update, *d_arguments),
-            "G update": functools.partial(gan.g_update, latents, fake_labels),
+            "D update": functools.partial(
+                gan.update_discriminator, *d_arguments
+            ),
+            "G update": functools.partial(
+                gan.update_generator, latents, fake_labels
+            ),
             "step": step,
         },
         costs,
@@ -173,7 +181,10 @@ def trace_step(gan, batch_size: int) -> list:
     latents = tf.TensorSpec([batch_size, gan.generator.latent_dim])
     images = tf.TensorSpec([batch_size, *gan.discriminator.image_shape])
     return [
-        tf.function(function).get_concrete_function(*specs)
+        # Untraced ones, whose operations lie in one graph.
+        tf.function(
+            getattr(function, "python_function", function)
+        ).get_concrete_function(*specs)
         for function, specs in (
             (gan.update_discriminator, (images, labels, latents, labels)),
             (gan.update_generator, (latents, labels)),

@@ -13,8 +13,11 @@ def updates(gan, batch):
     images, labels = make_batch(batch=batch)
     latents, fake_labels = gan.draw_latents(batch, [0, 0])
     return (
-        (gan.d_update, (images[0], labels[0], latents, fake_labels)),
-        (gan.g_update, (latents, fake_labels)),
+        (
+            gan.update_discriminator,
+            (images[0], labels[0], latents, fake_labels),
+        ),
+        (gan.update_generator, (latents, fake_labels)),
     )
 
 
@@ -104,7 +107,7 @@ def test_xla_computes_the_same():
     )
     _, (_, arguments) = updates(plain, 8)
     expected = plain.update_generator(*arguments)
-    for name, value in compiled.g_update(*arguments).items():
+    for name, value in compiled.update_generator(*arguments).items():
         assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
     for one, other in zip(
         plain.generator.non_trainable_variables,

@@ -80,8 +80,8 @@ def updates(batch=2, **settings):
     return [
         graph_costs(function.get_concrete_function(*specs))
         for function, specs in (
-            (gan.d_update, (images, labels, latents, labels)),
-            (gan.g_update, (latents, labels)),
+            (gan.update_discriminator, (images, labels, latents, labels)),
+            (gan.update_generator, (latents, labels)),
         )
     ]
 
