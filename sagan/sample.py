@@ -40,8 +40,10 @@ def main(argv):
         from sagan.distributed.strategy import make_local_strategy
         from sagan.evaluation.samples import use_standing_moments
         from sagan.generator import build_generator
+        from sagan.layers.numerics import check_networks
         from sagan.runs import sample_grids as sampling
         from sagan.runs.checkpoints import CHECKPOINT_FOLDER, restore_generator
+        from sagan.runs.machine import describe_machine
         from sagan.runs.record import parse_recorded_config
 
         sampling.prepare_png(FLAGS.out)
@@ -55,6 +57,9 @@ def main(argv):
             FLAGS.step,
             FLAGS.ema,
         )
+        images = {generator: FLAGS.num_images}
+        checked = check_networks(images, describe_machine(), "eager", False)
+        logging.info("Checked %s.", checked)
         if FLAGS.statistics == "standing":
             use_standing_moments(generator, FLAGS.seed)
         inputs = sampling.fixed_inputs(

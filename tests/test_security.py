@@ -26,30 +26,33 @@ SOURCES = sorted(
 # a port or fetch from the network, and where each may stand.
 MODULES = {
     "cloudpickle": (), "dill": (), "http": (), "joblib": (),
-    "ctypes": ("sagan/worker_processes.py",),
+    "ctypes": ("sagan/distributed/processes.py",),
     "importlib": ("sagan/config.py",), "marshal": (), "pickle": (),
     "runpy": (), "shelve": (), "shutil.unpack_archive": (),
-    "socket": ("sagan/meeting.py", "sagan/worker_processes.py"),
+    "socket": (
+        "sagan/distributed/processes.py",
+        "sagan/distributed/strategy.py",
+    ),
     "socketserver": (), "torch": (), "urllib": (), "xmlrpc": (), "yaml": (),
     "subprocess": (
         "experiments/processes.py",
-        "sagan/record.py",
-        "sagan/worker_processes.py",
+        "sagan/distributed/processes.py",
+        "sagan/runs/record.py",
         "scripts/check_memory.py",
         "scripts/check_replicas.py",
         "scripts/kill_runs.py",
     ),
-    "tarfile": ("sagan/metrics/inception.py",),
+    "tarfile": ("sagan/evaluation/inception.py",),
 }  # fmt: skip
 CALLS = {
     "__import__": (), "compile": (), "enable_unsafe_deserialization": (),
     "eval": (), "exec": (), "execv": (), "extractall": (), "fromstring": (),
-    "get_file": ("sagan/metrics/inception.py",),
-    "import_graph_def": ("sagan/metrics/inception.py",),
-    "load_model": ("sagan/metrics/features.py",),
-    "numpy_function": ("sagan/data/python_calls.py",),
+    "get_file": ("sagan/evaluation/inception.py",),
+    "import_graph_def": ("sagan/evaluation/inception.py",),
+    "load_model": ("sagan/evaluation/features.py",),
+    "numpy_function": ("sagan/data/readers.py",),
     "open_code": (), "popen": (), "py_function": (), "read_pickle": (),
-    "saved_model.load": ("sagan/metrics/features.py",),
+    "saved_model.load": ("sagan/evaluation/features.py",),
     "serve_forever": (), "system": (), "urlopen": (),
 }  # fmt: skip
 # Methods of Keras and of `re` that share a name.

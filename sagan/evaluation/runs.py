@@ -17,12 +17,15 @@ from sagan.evaluation.records import (
     tables,
     write_record,
 )
+from sagan.evaluation.samples import BATCH_SIZE
 from sagan.generator import build_generator
+from sagan.layers.numerics import check_networks
 from sagan.runs.checkpoints import (
     CHECKPOINT_FOLDER,
     checkpoint_steps,
     restore_generator,
 )
+from sagan.runs.machine import describe_machine
 
 ALL, LAST, BEST = "all", "last", "best"
 
@@ -57,6 +60,10 @@ def evaluate_run(
         generator = build_generator()
     # Before the data are opened, which may take long.
     restore_generator(folder, generator, steps[0], ema=True)
+    checked = check_networks(
+        {generator: BATCH_SIZE}, describe_machine(), gradients=False
+    )
+    logging.info("Checked %s.", checked)
     evaluation = make_evaluation(workdir, data_dir, strategy)
     records = []
     for number in steps:

@@ -107,7 +107,10 @@ class DiscriminatorBlock(keras.layers.Layer):
             self.shortcut = self.pointwise(
                 self.filters, dtype=self.dtype_policy, name="shortcut"
             )
-            self.shortcut.build(input_shape)
+            batch, height, width, channels = input_shape
+            if self.down and self.pool_first:
+                height, width = height // 2, width // 2
+            self.shortcut.build((batch, height, width, channels))
 
     def call(self, inputs, training=False):
         outputs = inputs if self.first else tf.nn.relu(inputs)

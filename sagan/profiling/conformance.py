@@ -5,19 +5,14 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from sagan.layers.numerics.deviations import (
+    MODES,
+    RESULTS,
+    ROUNDING,
+    compiled,
+    tolerance,
+)
 from sagan.layers.pointwise import IMPLEMENTATIONS
-
-# Half the distance from 1 to the next number.
-ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
-RESULTS = ("outputs", "d_inputs", "d_kernel")
-
-
-# "unknown" is a function whose batch and spatial sizes are not known.
-MODES = ("eager", "function", "unknown", "jit")
-
-
-# How many standard deviations of accumulated rounding are still in order.
-_SIGMAS = 6.0
 
 
 def errors(shape, dtype: str, modes=MODES, seed: int = 0):
@@ -97,18 +92,7 @@ def _all(mode, operands):
             results[name] = (outputs, *gradients)
         return results
 
-    if mode == "eager":
-        return run
-    if mode == "unknown":
-        inputs, kernel, direction = map(tf.TensorSpec.from_tensor, operands)
-        free = [
-            tf.TensorSpec([None, None, None, spec.shape[-1]], spec.dtype)
-            for spec in (inputs, direction)
-        ]
-        operands = free[0], kernel, free[1]
-    # Tracing is on purpose, so without the warning that calls would give.
-    function = tf.function(run, jit_compile=mode == "jit")
-    return function.get_concrete_function(*operands)
+    return compiled(run, mode, operands)
 
 
 def _loop(inputs, kernel, direction):
@@ -129,14 +113,7 @@ def _loop(inputs, kernel, direction):
 
 
 def _tolerances(expected, shape, dtype):
-    """Yields values and how far a right implementation may be from them.
-
-    A sum of n terms rounded one by one walks at random: each partial sum of k
-    terms is off by its own rounding, in all by about `sqrt(n / 2)` roundings
-    of the root of the sum of squares. Then the result itself is rounded. The
-    smallest float16 numbers have an absolute step.
-    """
+    """Yields values and how far a right implementation may be from them."""
     terms = (shape.channels, shape.filters, shape.positions)
     for (value, root), n in zip(expected, terms, strict=True):
-        walk = _SIGMAS * np.sqrt(n / 2) * root
-        yield value, ROUNDING[dtype] * (walk + np.abs(value)) + 2.0**-24
+        yield value, tolerance(value, root, n, dtype)

@@ -11,7 +11,9 @@ from sagan.generator import build_generator
 from sagan.latents import describe_imbalance
 from sagan.layers.batch_norm import batch_norms
 from sagan.layers.initialization import initialize
+from sagan.layers.numerics import check_networks
 from sagan.optimizers import make_optimizers
+from sagan.runs.machine import describe_machine
 
 
 def make_gan(
@@ -110,3 +112,22 @@ def check_fit(dataset: ImageDataset, gan: GAN) -> None:
             f"be the same, not {gan.generator.dtype_policy.name!r} and "
             f"{gan.discriminator.dtype_policy.name!r}."
         )
+
+
+def check_updates(gan: GAN, batch_size: int) -> None:
+    """Checks that this device computes the updates of a GAN right.
+
+    To be called outside of a strategy's scope: it is of the default device.
+
+    Args:
+        gan: The `GAN`.
+        batch_size: Images of a micro-batch on one replica.
+
+    Raises:
+        ValueError: As `check_networks`.
+    """
+    # A discriminator update sees real and fake images.
+    images = {gan.generator: batch_size, gan.discriminator: 2 * batch_size}
+    mode = "jit" if gan.jit_compile else "function"
+    checked = check_networks(images, describe_machine(), mode)
+    logging.info("Checked %s.", checked)

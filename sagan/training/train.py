@@ -32,7 +32,12 @@ from sagan.runs.record import (
     record_session,
 )
 from sagan.runs.sample_grids import SampleGrids
-from sagan.training.assembly import check_fit, choose_class_counts, make_gan
+from sagan.training.assembly import (
+    check_fit,
+    check_updates,
+    choose_class_counts,
+    make_gan,
+)
 from sagan.training.loop import Outputs, Periods, run_steps, step_calls
 from sagan.training.stability import Recovery
 
@@ -130,7 +135,8 @@ def train(
 
     Raises:
         ValueError: If a setting is out of range, settings do not fit together,
-            or the run in `workdir` was started with other hyperparameters.
+            the run in `workdir` was started with other hyperparameters, or
+            this device computes layers of the networks wrongly.
         FloatingPointError: If a loss or gradient is not finite, and nothing
             may or can be restored.
     """
@@ -173,6 +179,8 @@ def train(
             )
         check_fit(dataset, gan)
         check_replicas(strategy, dataset.batch_size, accumulation)
+        parts = strategy.num_replicas_in_sync * accumulation
+        check_updates(gan, dataset.batch_size // parts)
         workers.check_same(f"{gin.operative_config_str()} {dataset.size}")
         periods = Periods(log_every, sample_every, save_every, evaluate_every)
 

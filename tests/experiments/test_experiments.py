@@ -11,6 +11,7 @@ import threading
 import time
 
 import gin
+import keras
 import pytest
 
 from experiments.experiment import (
@@ -23,10 +24,9 @@ from experiments.experiment import (
 )
 from experiments.processes import is_finished, run_all
 from sagan.config import parse_config
-from sagan.discriminator import Discriminator
-from sagan.generator import Generator
+from sagan.discriminator import build_discriminator
+from sagan.generator import build_generator
 from sagan.layers.pointwise import IMPLEMENTATIONS
-from sagan.layers.precision import PRECISIONS
 from sagan.runs.resume import flatten
 
 REPOSITORY = ROOT.parent
@@ -336,19 +336,20 @@ def test_arms_differ_except_for_repeats(name):
 
 
 @pytest.mark.parametrize(("name", "arm"), ARMS)
-def test_each_arm_fits_the_networks_at_both_sizes(name, arm):
+def test_each_arm_fits_the_networks_at_both_sizes(name, arm, monkeypatch):
+    # Constructed, but not run: whether the settings fit is the question.
+    monkeypatch.setattr(keras.Model, "__call__", lambda *_: None)
     experiment = find_experiment(name)
     for extra in ([], [CELEBA]):
         values = settings(experiment.config_files(arm, extra))
-        for network in (Generator, Discriminator):
-            prefix = f"build_{network.__name__.lower()}."
+        for build in (build_generator, build_discriminator):
+            prefix = f"{build.__name__}."
             arguments = {
                 key.removeprefix(prefix): value
                 for key, value in values.items()
                 if key.startswith(prefix)
             }
-            assert arguments.pop("precision") in PRECISIONS
-            network(**arguments)
+            build(**arguments)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from sagan.layers.attention import SelfAttention
 from sagan.layers.blockwise_attention import attend_in_blocks, default_block
-from sagan.profiling.conformance import ROUNDING
+from sagan.layers.numerics.deviations import ROUNDING
 from sagan.profiling.memory import peak_growth
 
 

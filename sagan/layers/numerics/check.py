@@ -1,0 +1,124 @@
+"""Whether this processor computes the layers of a network right.
+
+On some processors some kernels of TensorFlow are wrong rather than inexact:
+products of 16-bit numbers that are off by their own size, or sums over
+positions that stop growing because they are kept in 16 bits. Which ones depends
+on processor, dtype, shape and version, so it is measured where a run is.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+
+from sagan.layers.numerics.deviations import deviations
+from sagan.layers.numerics.operations import Operation, network_operations
+from sagan.layers.pointwise import CONTROLS, IMPLEMENTATIONS
+
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+
+def check_networks(
+    images: Mapping, machine: str, mode: str = "function", gradients=True
+) -> str:
+    """Checks the linear operations of networks against float64.
+
+    Neither variables nor random states change. It takes as long for a large
+    batch as for a small one.
+
+    Args:
+        images: By network how many images a call of it has.
+        machine: Name of the processor, for the message.
+        mode: Of `MODES`: how the networks are run.
+        gradients: Whether gradients are checked too.
+
+    Returns:
+        What was checked, as "conv2d and convolutions in bfloat16 in 0.4 s".
+
+    Raises:
+        ValueError: As `check_operations`.
+    """
+    started = time.perf_counter()
+    operations = sorted(
+        {
+            operation
+            for network, number in images.items()
+            for operation in network_operations(network, number)
+        }
+    )
+    check_operations(operations, machine, mode, gradients)
+    names = sorted({o.name for o in operations if o.is_pointwise})
+    dtypes = sorted({operation.dtype for operation in operations})
+    seconds = time.perf_counter() - started
+    return (
+        f"{', '.join(names)} and convolutions in {' and '.join(dtypes)} in "
+        f"{seconds:.1f} s"
+    )
+
+
+def check_operations(
+    operations: Sequence[Operation],
+    machine: str,
+    mode: str = "function",
+    gradients: bool = True,
+) -> None:
+    """Checks operations of networks against float64.
+
+    Args:
+        operations: As `network_operations` returns them.
+        machine: Name of the processor, for the message.
+        mode: Of `MODES`: how they are run.
+        gradients: Whether their gradients are checked too.
+
+    Raises:
+        ValueError: If one is wrong. The message names it, the dtype, how far
+            off it is and what to set instead.
+    """
+    wrong = [
+        deviation
+        for deviation in deviations(operations, mode, gradients)
+        if deviation.is_wrong
+    ]
+    if not wrong:
+        return
+    # A convolution has no other implementation: its dtype has to go.
+    wrong.sort(key=lambda d: (d.operation.is_pointwise, -d.relative))
+    worst = wrong[0]
+    name, dtype = worst.operation.name, worst.operation.dtype
+    if worst.operation.is_pointwise:
+        same = [o for o in operations if o.name == name and o.dtype == dtype]
+        name, fix = f"POINTWISE = {name!r}", _others(same, mode, gradients)
+    else:
+        name, fix = f"The {name}", _without_dtype(dtype)
+    raise ValueError(f"{name} is wrong in {dtype} on {machine}: {worst}. {fix}")
+
+
+def _others(wrong, mode, gradients):
+    """Returns the advice to take an implementation that is right."""
+    dtype = wrong[0].dtype
+    if wrong[0].name in CONTROLS:
+        return _without_dtype(dtype)
+    right = [
+        name
+        for name in IMPLEMENTATIONS
+        if name != wrong[0].name
+        and not any(
+            deviation.is_wrong
+            for deviation in deviations(
+                [dataclasses.replace(o, name=name) for o in wrong],
+                mode,
+                gradients,
+            )
+        )
+    ]
+    if not right:
+        return f"None of the others is right. {_without_dtype(dtype)}"
+    return f"Right here: {', '.join(right)}. Set POINTWISE = {right[0]!r}."
+
+
+def _without_dtype(dtype):
+    if os.environ.get(_ONEDNN) == "0":
+        return f"Unset {_ONEDNN}, which is 0."
+    if dtype == "float32":
+        return "Use another processor or version of TensorFlow."
+    return "Set PRECISION = 'float32'."

@@ -1,0 +1,234 @@
+"""How far the operations of a network are from float64 on this processor."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from sagan.layers.conv import conv_downsample, upsample_conv
+from sagan.layers.numerics.exact import (
+    POOLED,
+    UPSAMPLED,
+    block_diagonal,
+    exact_bias,
+    exact_results,
+)
+from sagan.layers.numerics.operations import BIAS, CONV, DOWN, UP, Operation
+from sagan.layers.pointwise import IMPLEMENTATIONS, grouped
+from sagan.layers.spectral_norm import SpectralLayer
+
+# Half the distance from 1 to the next number.
+ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+RESULTS = ("outputs", "d_inputs", "d_kernel")
+# "unknown" is a function whose batch and spatial sizes are not known.
+MODES = ("eager", "function", "unknown", "jit")
+# How many standard deviations of accumulated rounding are still in order.
+_SIGMAS = 6.0
+# Error of a result in units of the largest that a run may have: sums of one
+# sign that are kept in float32 are off by more than rounding at random is.
+_INEXACT = {"float32": 1e-4, "bfloat16": 0.01, "float16": 0.01}
+# Channels and filters whose results are looked at.
+_LOOKED_AT = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Deviation:
+    """How far a result is from the right one.
+
+    Attributes:
+        operation: Of which.
+        result: Of `RESULTS`.
+        tolerances: Largest error in units of what rounding explains.
+        relative: Largest error in units of the largest right value.
+    """
+
+    operation: Operation
+    result: str
+    tolerances: float
+    relative: float
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether it is wrong rather than inexact; NaN is."""
+        inexact = _INEXACT[self.operation.dtype]
+        return not (self.tolerances <= 1 or self.relative <= inexact)
+
+    def __str__(self):
+        kernel = "bias" if self.operation.name == BIAS else "kernel"
+        result = {
+            "outputs": "outputs are",
+            "d_inputs": "gradient of the inputs is",
+            "d_kernel": f"gradient of the {kernel} is",
+        }[self.result]
+        off = "not finite"
+        if math.isfinite(self.relative):
+            off = f"off by {100 * self.relative:.{self.relative < 0.1:d}f} %"
+        return f"its {result} {off} at {self.operation}"
+
+
+def deviations(
+    operations: Sequence[Operation], mode="function", gradients=True
+) -> list[Deviation]:
+    """Returns how far each result of each operation is off.
+
+    Args:
+        operations: As `network_operations` returns them.
+        mode: Of `MODES`: how they are run.
+        gradients: Whether their gradients are looked at too.
+    """
+    operands = [_operands(operation) for operation in operations]
+    results = RESULTS if gradients else RESULTS[:1]
+
+    def run(*operands):
+        return [
+            _results(operation, *operands[3 * i : 3 * i + 3])[: len(results)]
+            for i, operation in enumerate(operations)
+        ]
+
+    flat = [tensor for triple in operands for tensor in triple]
+    found = compiled(run, mode, flat)(*flat)
+    return [
+        Deviation(operation, result, *errors)
+        for operation, given, values in zip(
+            operations, operands, found, strict=True
+        )
+        for result, errors in zip(
+            results, _errors(operation, given, values), strict=False
+        )
+    ]
+
+
+def compiled(run, mode: str, operands):
+    """Returns a function of tensors as a mode of `MODES` has it.
+
+    Args:
+        run: The function.
+        mode: Of `MODES`.
+        operands: Inputs, kernel, direction, and so on for each operation.
+    """
+    if mode == "eager":
+        return run
+    specs = [tf.TensorSpec.from_tensor(operand) for operand in operands]
+    if mode == "unknown":
+        specs = [
+            spec
+            if i % 3 == 1
+            else tf.TensorSpec([None, None, None, spec.shape[-1]], spec.dtype)
+            for i, spec in enumerate(specs)
+        ]
+    # Tracing is on purpose, so without the warning that calls would give.
+    function = tf.function(run, autograph=False, jit_compile=mode == "jit")
+    return function.get_concrete_function(*specs)
+
+
+def tolerance(value, root, terms: int, dtype: str):
+    """Returns how far a right sum may be from its value.
+
+    A sum of n terms rounded one by one walks at random: each partial sum of k
+    terms is off by its own rounding, in all by about `sqrt(n / 2)` roundings
+    of the root of the sum of squares. Then the result itself is rounded. The
+    smallest float16 numbers have an absolute step.
+
+    Args:
+        value: The sums, float64.
+        root: The roots of the sums of their squared terms.
+        terms: How many there are.
+        dtype: Key of `ROUNDING`.
+    """
+    walk = _SIGMAS * np.sqrt(terms / 2) * root
+    return _rounding(dtype) * (walk + np.abs(value)) + 2.0**-24
+
+
+def _rounding(dtype):
+    tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    # Whoever allows TF32 has asked for its rounding.
+    return ROUNDING["float16" if tf32 and dtype == "float32" else dtype]
+
+
+def _operands(operation):
+    """Draws inputs, a kernel and a direction, of numbers that the dtype has.
+
+    Inputs and direction are positive, so that sums over positions grow.
+    """
+    rng = np.random.default_rng(0)
+    fan_in = math.prod(operation.kernel[:-1])
+    inputs = rng.random(operation.inputs, np.float32)
+    kernel = rng.standard_normal(operation.kernel, np.float32) / fan_in**0.5
+    direction = rng.random(operation.outputs, np.float32)
+    dtype = operation.dtype
+    kernel = tf.cast(tf.cast(kernel, dtype), tf.float32)
+    return tf.cast(inputs, dtype), kernel, tf.cast(direction, dtype)
+
+
+def _results(operation, inputs, kernel, direction):
+    """Returns outputs and gradients, by the code that the networks run."""
+    with tf.GradientTape() as tape:
+        tape.watch((inputs, kernel))
+        outputs = _apply(operation, inputs, kernel)
+    return outputs, *tape.gradient(outputs, (inputs, kernel), direction)
+
+
+def _apply(operation, inputs, kernel):
+    name = operation.name
+    if name == UP:
+        return upsample_conv(inputs, kernel)
+    if name == DOWN:
+        return conv_downsample(inputs, kernel)
+    kernel = tf.cast(kernel, inputs.dtype)
+    if name == CONV:
+        return tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+    if name == BIAS:
+        layer = SpectralLayer(inputs.shape[-1], dtype=operation.dtype)
+        layer.bias = kernel
+        return layer.add_bias(inputs)
+    return IMPLEMENTATIONS.get(name, grouped)(inputs, kernel)
+
+
+def _errors(operation, operands, found):
+    """Yields, for each result found, the largest errors of a `Deviation`."""
+    # To float32 all dtypes are cast without rounding.
+    operands = [tf.cast(operand, tf.float32).numpy() for operand in operands]
+    c_in, c_out = operation.inputs[-1], operation.outputs[-1]
+    images, channels, filters = (
+        _spread(operation.inputs[0], 2),
+        _spread(c_in, _LOOKED_AT),
+        _spread(c_out, _LOOKED_AT),
+    )
+    looks = [
+        lambda outputs: outputs[images][..., filters],
+        lambda d_inputs: d_inputs[images][..., channels],
+        lambda d_kernel: block_diagonal(d_kernel, c_in)[
+            ..., channels[:, None], filters
+        ],
+    ]
+    if operation.name == BIAS:
+        looks[2] = lambda d_bias: d_bias[channels]
+        operands = [operand[..., channels] for operand in operands]
+        exact = exact_bias(*operands, images)
+    else:
+        inputs, kernel, direction = operands
+        exact = exact_results(
+            inputs,
+            block_diagonal(kernel, c_in),
+            direction,
+            {UP: UPSAMPLED, DOWN: POOLED}.get(operation.name),
+            images,
+            channels,
+            filters,
+        )
+        # Between groups the kernel has no entries, nor has its gradient.
+        exact[2][0][...] *= looks[2](np.ones_like(kernel))
+    for given, look, (value, root, terms) in zip(
+        found, looks, exact, strict=False
+    ):
+        error = np.abs(np.float64(look(given.numpy())) - value)
+        bound = tolerance(value, root, terms, operation.dtype)
+        largest = np.max(error) / np.max(np.abs(value))
+        yield float(np.max(error / bound)), float(largest)
+
+
+def _spread(size, most):
+    """Returns indices evenly spread over an axis, its ends among them."""
+    return np.unique(np.linspace(0, size - 1, most).round().astype(int))

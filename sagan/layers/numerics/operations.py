@@ -1,0 +1,154 @@
+"""The linear operations of a network, with the shapes they have in a run."""
+
+import dataclasses
+import itertools
+import math
+
+from sagan.layers.attention import SelfAttention
+from sagan.layers.conv import Conv3x3
+from sagan.layers.pointwise import Pointwise
+
+CONV = "3x3 convolution"
+UP, DOWN = "transposed convolution", "strided convolution"
+BIAS = "bias"
+# A sum in bfloat16 stops growing after some hundred terms, in float16 after
+# some thousand.
+_MOST_POSITIONS, _FEWEST_POSITIONS = 2**13, 2**10
+# Within these, the multiply-adds of one product and the numbers of an operand.
+_WORK, _NUMBERS = 2**24, 2**19
+# An operation with more multiply-adds is left out for a narrower one.
+_MOST_WORK = 2**27
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Operation:
+    """A convolution, or the addition of a bias.
+
+    Attributes:
+        name: `CONV`, `UP`, `DOWN`, `BIAS` or a pointwise implementation.
+        dtype: In which it is computed.
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(k, k, channels, filters)`, with groups `channels // groups`;
+            of a bias `(channels,)`.
+    """
+
+    name: str
+    dtype: str
+    inputs: tuple[int, int, int, int]
+    kernel: tuple[int, ...]
+
+    def __str__(self):
+        return "x".join(map(str, self.inputs)) + f"->{self.kernel[-1]}"
+
+    @property
+    def is_pointwise(self) -> bool:
+        return self.name not in (CONV, UP, DOWN, BIAS)
+
+    @property
+    def outputs(self) -> tuple[int, int, int, int]:
+        batch, height, width, _ = self.inputs
+        if self.name == UP:
+            height, width = 2 * height, 2 * width
+        if self.name == DOWN:
+            height, width = height // 2, width // 2
+        return batch, height, width, self.kernel[-1]
+
+    @property
+    def positions(self) -> int:
+        """Over which the gradient of the kernel is a sum."""
+        shape = self.outputs if self.name == UP else self.inputs
+        return math.prod(shape[:3])
+
+    @property
+    def work(self) -> int:
+        return self.positions * math.prod(self.kernel)
+
+
+def network_operations(network, images: int) -> list[Operation]:
+    """Returns what stands for all linear operations of a network.
+
+    Those are the pointwise layers, each pair of channels and filters at its
+    largest resolution, and of every kind of 3x3 convolution and of biases the
+    narrowest and a wide one. The batch is cut so that they take little time.
+
+    Args:
+        network: A built `Generator` or `Discriminator`.
+        images: In a call of the run.
+    """
+    largest = {}
+    for operation in _operations(network, images):
+        key = operation.name, operation.dtype, operation.kernel
+        if key not in largest or operation.inputs > largest[key].inputs:
+            largest[key] = operation
+    found = sorted(map(_cut, largest.values()), key=_kind)
+    chosen = set()
+    for _, same in itertools.groupby(found, key=_kind):
+        same = sorted(same, key=lambda operation: operation.work)
+        if same[0].is_pointwise:
+            chosen.update(same)
+        else:
+            few = [o for o in same if o.work <= _MOST_WORK]
+            chosen.update((same[0], (few or same)[-1]))
+    return sorted(chosen)
+
+
+def _kind(operation):
+    return operation.name, operation.dtype
+
+
+def _operations(network, images):
+    for layer in network._flatten_layers():  # Keras has no public walk.
+        if isinstance(layer, SelfAttention) and layer.fused_fgh:
+            yield _fused(layer, images)
+        if not isinstance(layer, Pointwise | Conv3x3):
+            continue
+        operation = _operation(layer, images)
+        yield operation
+        if layer.use_bias:
+            yield dataclasses.replace(
+                operation,
+                name=BIAS,
+                inputs=operation.outputs,
+                kernel=(layer.filters,),
+            )
+
+
+def _operation(layer, images):
+    """Returns what a layer does to its inputs, but for the bias."""
+    _, height, width, channels = layer.get_build_config()["input_shape"]
+    if isinstance(layer, Pointwise):
+        name = layer.implementation
+    elif layer.resample == "up" and not layer.fused:
+        name, height, width = CONV, 2 * height, 2 * width
+    else:
+        name = {"up": UP, "down": DOWN}.get(
+            layer.fused and layer.resample, CONV
+        )
+    inputs = (images, height, width, channels)
+    return Operation(
+        name, layer.compute_dtype, inputs, tuple(layer.kernel.shape)
+    )
+
+
+def _fused(attention, images):
+    """Returns the product of f, g and h with their kernels side by side."""
+    layers = attention.f, attention.g, attention.h
+    operation = _operation(attention.f, images)
+    filters = sum(layer.filters for layer in layers)
+    return dataclasses.replace(
+        operation, kernel=(*operation.kernel[:3], filters)
+    )
+
+
+def _cut(operation):
+    """Returns the operation on as few images as show what it does."""
+    images, *shape = operation.inputs
+    per_image = operation.positions // images
+    positions = min(
+        _MOST_POSITIONS,
+        _WORK // math.prod(operation.kernel),
+        _NUMBERS // max(shape[-1], operation.kernel[-1]),
+    )
+    positions = max(positions, _FEWEST_POSITIONS)
+    images = min(images, -(-positions // per_image))
+    return dataclasses.replace(operation, inputs=(images, *shape))
