@@ -41,6 +41,7 @@ def header(experiment: Experiment, baseline: str, arms: Arms) -> list[str]:
         "Written by `python -m experiments.report` from what the runs logged. "
         "A commit with `+` had changes.",
         *_mixed(sessions),
+        *_diverged(results),
         *_missing(experiment, arms, seeds),
     ]
 
@@ -100,6 +101,23 @@ def table(head: Sequence, rows: Iterable[Sequence]) -> list[str]:
     return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
 
+def _diverged(results):
+    lines = [
+        f"- {run.arm}, seed {run.seed}: {run.diverged}"
+        for run in results
+        if run.diverged
+    ]
+    if not lines:
+        return []
+    return [
+        "",
+        "**Diverged (counted with the worst value of each score that any run "
+        "of the sweep has logged; without speeds, losses and gammas):**",
+        "",
+        *lines,
+    ]
+
+
 def _missing(experiment, arms, seeds):
     """Says which runs are not finished, and where they stand."""
     lines = []
@@ -107,7 +125,7 @@ def _missing(experiment, arms, seeds):
         found = {run.seed: run for run in runs}
         for seed in seeds:
             run = found.get(seed)
-            if run and run.finished:
+            if run and (run.finished or run.diverged):
                 continue
             where = "not begun"
             if run and run.settings:
@@ -117,8 +135,8 @@ def _missing(experiment, arms, seeds):
     if absent:
         lines.append(f"- Not in this sweep: {', '.join(absent)}")
     if not lines:
-        return ["", "All runs are finished."]
-    intro = "Missing (tables are of finished runs, plots of all):"
+        return ["", "No run is missing."]
+    intro = "Missing (left out of the tables; plots are of all runs):"
     return ["", f"**{intro}**", "", *lines]
 
 

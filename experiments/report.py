@@ -68,38 +68,38 @@ def write_report(experiment, baseline, results, out):
         results: The `Result` of each run.
         out: Folder, as a path.
     """
-    from experiments import findings, overview, plots
-    from experiments.results import measure, order_arms, write_csv
+    from experiments import differences, findings, overview, plots
+    from experiments.results import measure_sweep, order_arms, write_csv
     from sagan.runs.files import write_text
 
     arms = {
         arm: [result for result in results if result.arm == arm]
         for arm in order_arms(experiment, results)
     }
-    numbers = {
-        arm: {run.seed: measure(run) for run in runs if run.finished}
-        for arm, runs in arms.items()
-    }
+    numbers = measure_sweep(arms)
+    primary = experiment.primary
     write_csv(out / "results.csv", [r for runs in arms.values() for r in runs])
     plots.save_curves(out / "curves.png", arms)
     plots.save_drift(out / "drift.png", arms, baseline)
     samples = plots.save_samples(out / "samples.png", arms)
     lines = [
         *overview.header(experiment, baseline, arms),
+        *differences.primary_score(numbers, baseline, primary),
+        *differences.how_to_read(baseline),
         *overview.settings(arms),
         *findings.summary(numbers),
-        *findings.differences(numbers, baseline),
+        *differences.differences(numbers, baseline, primary.name),
         *findings.drifts(arms, baseline),
         "",
         "![Distance of d_loss by step](drift.png)",
         "",
-        "## Learning curves",
+        "## Exploratory: learning curves",
         "",
         "Mean over seeds, with a band of one standard deviation.",
         "",
         "![Losses, gammas and scores by step](curves.png)",
         "",
-        "## Samples",
+        "## Exploratory: samples",
         "",
         "The first seed's newest samples of the averaged weights, from the "
         "same latents in each arm."

@@ -5,12 +5,14 @@ import dataclasses
 import math
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from experiments.experiment import Experiment
+from experiments.processes import LOG_FILE
 from sagan.config import OPERATIVE_CONFIG_FILE
+from sagan.evaluation.best import LOWER
 from sagan.runs.files import read_json
 from sagan.runs.logs import read_metrics
 from sagan.runs.record import SESSIONS_FILE
@@ -21,6 +23,9 @@ LOSSES = ("d_loss", "g_loss")
 NUMBERS = (*SPEEDS, "peak_memory_gb", *LOSSES)
 GAMMA = "/gamma/"
 SCORE = "score/"
+# How the log ends of a run that stopped at values that are not finite.
+_DIVERGED = re.compile(r"^Error: (Step \d+: .* is (nan|-?inf))\. ")
+_END_BYTES = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Result:
         lines: Of `metrics.jsonl`, by step.
         sessions: One dict for each process that worked on it.
         settings: Its operative config, flat; empty if it has none yet.
+        end: Of its output, the last line.
     """
 
     arm: str
@@ -42,6 +48,7 @@ class Result:
     lines: Sequence[dict]
     sessions: Sequence[dict]
     settings: dict[str, object]
+    end: str = ""
 
     @property
     def step(self) -> int:
@@ -56,6 +63,12 @@ class Result:
     @property
     def finished(self) -> bool:
         return self.num_steps is not None and self.step >= self.num_steps
+
+    @property
+    def diverged(self) -> str | None:
+        """What was not finite and at which step, if that ended the run."""
+        match = _DIVERGED.match(self.end)
+        return match[1] if match and not self.finished else None
 
     def series(self, name: str) -> dict[int, float]:
         """Returns a scalar by step, where it was logged and is finite."""
@@ -83,6 +96,7 @@ def read_sweep(workdir) -> list[Result]:
                 read_metrics(folder),
                 read_json(sessions),
                 flatten("\n".join(_lines(config))),
+                _last_line(folder / LOG_FILE),
             )
         )
     return sorted(results, key=lambda result: (result.arm, result.seed))
@@ -126,6 +140,35 @@ def measure(result: Result) -> dict[str, float]:
     return numbers
 
 
+def measure_sweep(
+    arms: Mapping[str, Sequence[Result]],
+) -> dict[str, dict[int, dict[str, float]]]:
+    """Returns the numbers to compare, by arm and seed.
+
+    Finished runs have those of `measure`. Those that diverged have, for each
+    score, the worst value that any run of the sweep has logged, and nothing
+    else: left out, they would make the least stable arm look best. Other runs
+    are left out.
+    """
+    runs = [run for results in arms.values() for run in results]
+    names = {n for run in runs for line in run.lines for n in line}
+    worst = {}
+    for name in names:
+        values = [v for run in runs for v in run.series(name).values()]
+        if name.startswith(SCORE) and values:
+            # Of the scores that are not known to be errors, more is better.
+            key = re.sub("_(ema|raw)$", "", name.removeprefix(SCORE))
+            worst[name] = max(values) if key in LOWER else min(values)
+    return {
+        arm: {
+            run.seed: measure(run) if run.finished else worst
+            for run in results
+            if run.finished or run.diverged
+        }
+        for arm, results in arms.items()
+    }
+
+
 def last_tenth(series: dict[int, float]) -> list[float]:
     """Returns the values of the last tenth of the steps, at least one."""
     values = [series[step] for step in sorted(series)]
@@ -142,7 +185,10 @@ def drift(result: Result, baseline: Result) -> dict[int, float]:
 
 
 def write_csv(path, results: Iterable[Result]) -> None:
-    """Writes one line of numbers a run, unfinished runs too."""
+    """Writes one line of numbers a run, unfinished runs too.
+
+    Each has what it logged itself, diverged or not.
+    """
     rows = [
         {
             "arm": result.arm,
@@ -150,6 +196,7 @@ def write_csv(path, results: Iterable[Result]) -> None:
             "step": result.step,
             "num_steps": result.num_steps,
             "finished": result.finished,
+            "diverged": result.diverged,
             **measure(result),
         }
         for result in results
@@ -168,3 +215,12 @@ def _statistic(function, values):
 
 def _lines(path):
     return path.read_text().splitlines() if path.exists() else []
+
+
+def _last_line(path):
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _END_BYTES))
+        text = file.read().decode(errors="replace")
+    return text.strip().rpartition("\n")[2]

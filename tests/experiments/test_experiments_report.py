@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import comparison, findings, overview, results
+from experiments import comparison, differences, overview, results
 from experiments.experiment import find_experiment
 from experiments.report import write_report
 
@@ -112,24 +112,9 @@ def test_intervals_equal_those_of_printed_tables(count):
     found = comparison.paired_difference(ours, base)
     assert found.count == count
     assert found.mean == pytest.approx(pairs.mean())
-    assert found.low == pytest.approx(pairs.mean() - margin, rel=1e-3)
-    assert found.high == pytest.approx(pairs.mean() + margin, rel=1e-3)
-
-
-def test_readings():
-    for values, words in (
-        ({0: 2.0, 1: 2.1, 2: 2.2}, "higher"),
-        ({0: -2.0, 1: -2.1, 2: -2.2}, "lower"),
-        ({0: -2.0, 1: 2.1, 2: 1.0}, "no difference shown"),
-        ({0: 2.0}, "one pair: no interval"),
-        ({7: 2.0}, "no pair of runs"),
-    ):
-        base = {0: 0.0, 1: 0.0, 2: 0.0}
-        found = comparison.paired_difference(values, base)
-        assert comparison.reading(found, size=10.0) == words
-    found = comparison.paired_difference({0: 4e-7, 1: 4e-7}, {0: 0.0, 1: 0.0})
-    assert comparison.reading(found) == "higher"
-    assert comparison.reading(found, size=3.0) == "equal but for rounding"
+    low, high = found.interval()
+    assert low == pytest.approx(pairs.mean() - margin, rel=1e-3)
+    assert high == pytest.approx(pairs.mean() + margin, rel=1e-3)
 
 
 def test_numbers_of_a_run(sweep):
@@ -182,16 +167,27 @@ def test_report_of_a_finished_sweep(sweep, tmp_path):
         assert cell in head
     assert "| matmul | 'matmul' |" in section(text, "Arms")
     # Seeds add 0, 1 and 2; differences 1, 4 and 7 have deviation 3.
-    means = section(text, "Means over seeds")
+    means = section(text, "Exploratory: means over seeds")
     assert "| conv2d | 3 | 101 ± 1 |" in means
     assert "| matmul | 3 | 105 ± 4 |" in means
     margin = QUANTILES[2] * 3 / math.sqrt(3)
-    speed = section(text, "images/s")
+    speed = section(text, "Primary score: images/s")
     interval = f"{4 - margin:+.3g} to {4 + margin:+.3g}"
-    assert f"| matmul | 3 | +4 | {interval} | +4.0 | no diff" in speed
+    # t is 4 / sqrt(3); two comparisons.
+    p_value = 2 * (1 - (t := 4 / math.sqrt(3)) / math.sqrt(t**2 + 2))
+    row = f"| matmul | 3 | +4 | {interval} | +4.0 | {p_value:.2g} | "
+    assert row in speed
+    assert "| cannot tell |" in speed
+    # It is said first, and once; all else is exploratory.
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings[0] == "## Primary score: images/s"
+    assert headings[1] == "## Arms"
+    assert all("Exploratory:" in line for line in headings[2:])
+    assert "### images/s" not in text
     # d_loss differs by 0.39 in every seed, and the scores by 0.1.
-    row = "| matmul | 3 | +0.39 | +0.39 to +0.39 | +19.5 | higher |"
+    row = "| matmul | 3 | +0.39 | +0.39 to +0.39 | +19.5 | 0 | "
     assert row in section(text, "d_loss")
+    assert "| higher |" in section(text, "d_loss")
     assert "| matmul | 3 | +0.1 |" in section(text, "score/agreement_ema")
     assert "conv2d_again" not in section(text, "score/agreement_ema")
     assert len(rows) == 9
@@ -202,7 +198,7 @@ def test_report_of_a_finished_sweep(sweep, tmp_path):
 
 def test_drift_is_set_beside_that_of_a_repeat(sweep, tmp_path):
     text, _ = report(sweep, tmp_path / "out")
-    drift = section(text, "Drift")
+    drift = section(text, "Exploratory: drift")
     assert "conv2d_again equals conv2d to the bit at every logged" in drift
     assert "| conv2d_again | 3 | equal throughout | 0 | 0 | 0 |" in drift
     assert "| matmul | 3 | 2 | 0.02 | 0.39 | 0.4 |" in drift
@@ -210,7 +206,7 @@ def test_drift_is_set_beside_that_of_a_repeat(sweep, tmp_path):
     config = sweep / "matmul" / "seed_0" / "operative_config.gin"
     config.write_text(config.read_text() + "\ntrain.d_steps = 3\n")
     text, _ = report(sweep, tmp_path / "other")
-    assert "rounding" not in section(text, "Drift")
+    assert "rounding" not in section(text, "Exploratory: drift")
     run, base = (results.read_sweep(sweep)[i] for i in (-1, 2))
     distances = results.drift(run, base)
     assert distances == pytest.approx(
@@ -253,9 +249,10 @@ def test_unfinished_sweep_says_what_is_missing(tmp_path):
     ):
         assert line in text
     assert "conv2d, seed" not in text
-    assert "| dense | 0 | – |" in section(text, "Means over seeds")
-    speed = section(text, "images/s")
-    assert "| matmul | 1 | +10 | – | +10.0 | one pair: no interval |" in speed
+    assert "| dense | 0 | – |" in section(text, "Exploratory: means over seeds")
+    speed = section(text, "Primary score: images/s")
+    row = "| matmul | 1 | +10 | – | +10.0 | – | – | one pair: no test |"
+    assert row in speed
     assert [row["finished"] for row in rows] == ["True"] * 2 + ["False"] + [
         "True",
         "False",
@@ -267,7 +264,7 @@ def test_sweep_without_a_finished_run_still_reports(tmp_path):
     (sweep / "conv2d" / "seed_0").mkdir(parents=True)
     text, _ = report(sweep, tmp_path / "out")
     assert "- conv2d, seed 0: not begun" in text
-    assert "No arm has a finished run to pair" in text
+    assert "No arm has a run to pair" in text
     assert "No run has drawn samples yet." in text
 
 
@@ -289,6 +286,6 @@ def test_another_arm_can_be_the_baseline(sweep):
         }
         for arm in ("conv2d", "matmul")
     }
-    text = "\n".join(findings.differences(numbers, "matmul"))
-    assert "## Differences from matmul" in text
+    text = "\n".join(differences.differences(numbers, "matmul"))
+    assert "differences from matmul" in text
     assert "| conv2d | 3 | -4 |" in text
