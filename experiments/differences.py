@@ -84,8 +84,8 @@ def how_to_read(baseline: str) -> list[str]:
     return [
         "",
         f"How to read the tables of differences: arm minus {baseline} of the "
-        f"same seed, mean with {CONFIDENCE:.0%} confidence interval (Student's "
-        "t, each by itself) and in per cent of the baseline in these pairs. "
+        "same seed, mean with confidence interval (Student's t, each by "
+        "itself) and in per cent of the baseline in these pairs. "
         "`p` is of a paired t-test, adjusted by Holm's method for the arms of "
         "the table, but not for the number of tables; `higher` and `lower` are "
         f"said only for p < {LEVEL:g}. `detectable` is the smallest true "
@@ -198,5 +198,5 @@ def _format(difference: Difference, p_value, detectable, bound):
         interval,
         percent,
         NONE if math.isnan(p_value) else f"{p_value:.2g}",
-        NONE if math.isnan(detectable) else f"{detectable:.2g}",
+        NONE if math.isnan(detectable) else f"{detectable:.3g}",
     )
