@@ -352,7 +352,7 @@ def checked(function: Callable) -> Callable:
     def call(*args, **kwargs):
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
-            expected = misfit(value, hints.get(name))
+            expected = mismatch(value, hints.get(name))
             if expected:
                 raise ValueError(
                     f"{function.__name__}.{name} is {value!r}: expected "
@@ -364,8 +364,10 @@ def checked(function: Callable) -> Callable:
     return call
 
 
-def misfit(value, hint):
-    """Returns what was expected, or None if a value is of that kind.
+def mismatch(value, hint):
+    """Returns what was expected, or None if a value fits its annotation.
+
+    Any value fits an annotation that `checked` does not know.
 
     Args:
         value: Any value.
@@ -376,7 +378,7 @@ def misfit(value, hint):
         kinds = [kind for kind in arguments if kind is not types.NoneType]
         if value is None and len(kinds) < len(arguments):
             return None
-        return misfit(value, kinds[0]) if len(kinds) == 1 else None
+        return mismatch(value, kinds[0]) if len(kinds) == 1 else None
     if hint is bool:
         return None if isinstance(value, bool) else "True or False"
     if origin is Literal:
@@ -393,5 +395,7 @@ def misfit(value, hint):
             isinstance(value, numbers.Real)
             and limit.least <= value < limit.below
         )
-        expected = f"a number from {limit.least} to below {limit.below}"
+        expected = f"a number of at least {limit.least}"
+        if limit.below < math.inf:
+            expected = f"a number from {limit.least} to below {limit.below}"
     return expected if isinstance(value, bool) or not fits else None

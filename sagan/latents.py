@@ -7,12 +7,8 @@ import tensorflow as tf
 
 # What labels of generated images are drawn from.
 Labels = Literal["uniform", "data"]
-
-
 # Share of generated images in another class that is warned of.
 IMBALANCE = 0.1
-
-
 # Named, since the default differs between devices.
 _ALG = "philox"
 
@@ -65,8 +61,11 @@ def describe_imbalance(class_counts, setting: str) -> str | None:
     distance = np.abs(shares - 1.0 / len(shares)).sum() / 2.0
     if distance <= IMBALANCE:
         return None
+    images = np.asarray(class_counts).tolist()
+    if len(images) > 10:
+        images = f"{min(images)} to {max(images)}"
     return (
-        f"Classes have {np.asarray(class_counts).tolist()} images, and labels "
+        f"{len(shares)} classes have {images} images, and labels "
         f"of generated images are uniform: {distance:.0%} of them are of "
         f"another class than in the data. {setting} = 'data' draws labels as "
         "frequent as there."
@@ -103,7 +102,7 @@ def fixed_inputs(generator, num_images, seed=0, columns=8):
         `[num_images]`, int32, all zero for an unconditional generator.
     """
     latents = tf.random.stateless_normal(
-        [num_images, generator.latent_dim], [seed, 0], alg="philox"
+        [num_images, generator.latent_dim], [seed, 0], alg=_ALG
     )
     labels = tf.range(num_images) // columns % max(1, generator.num_classes)
     return latents, labels

@@ -36,18 +36,26 @@ flags.DEFINE_multi_string(
 def main(argv):
     with command(argv):
         start_tensorflow()
+        import tensorflow as tf
+
+        from sagan.config import train_settings
         from sagan.distributed.replicas import spread
         from sagan.distributed.strategy import make_local_strategy
         from sagan.evaluation.samples import use_standing_moments
         from sagan.generator import build_generator
+        from sagan.latents import fixed_inputs, generate
         from sagan.layers.numerics import check_networks
-        from sagan.runs import sample_grids as sampling
+        from sagan.runs import sample_grids
         from sagan.runs.checkpoints import CHECKPOINT_FOLDER, restore_generator
         from sagan.runs.machine import describe_machine
         from sagan.runs.record import parse_recorded_config
 
-        sampling.prepare_png(FLAGS.out)
+        sample_grids.prepare_png(FLAGS.out)
         parse_recorded_config(FLAGS.workdir, FLAGS.gin_bindings)
+        # As the run was.
+        tf.config.experimental.enable_tensor_float_32_execution(
+            train_settings()["tensor_float_32"]
+        )
         strategy = make_local_strategy()
         with strategy.scope():
             generator = build_generator()
@@ -62,11 +70,13 @@ def main(argv):
         logging.info("Checked %s.", checked)
         if FLAGS.statistics == "standing":
             use_standing_moments(generator, FLAGS.seed)
-        inputs = sampling.fixed_inputs(
+        inputs = fixed_inputs(
             generator, FLAGS.num_images, FLAGS.seed, FLAGS.columns
         )
-        images = sampling.generate(spread(generator, strategy), *inputs)
-        sampling.save_png(FLAGS.out, sampling.make_grid(images, FLAGS.columns))
+        images = generate(spread(generator, strategy), *inputs)
+        sample_grids.save_png(
+            FLAGS.out, sample_grids.make_grid(images, FLAGS.columns)
+        )
     logging.info(
         "Wrote %s: %d images of step %d, %s weights.",
         FLAGS.out,

@@ -29,16 +29,14 @@ flags.DEFINE_boolean("measure", False, "Run some steps and compare.")
 
 def main(argv):
     with command(argv):
-        from sagan.profiling.plan import Options
+        start_tensorflow()
+        import sagan.training.train  # noqa: F401  What configs bind.
+        from sagan.config import parse_config
+        from sagan.profiling.plan import Options, report
 
         options = Options(
             **{name: FLAGS[name].value for name in Options.names()}
         )
-        start_tensorflow()
-        import sagan.training.train  # noqa: F401  What configs bind.
-        from sagan.config import parse_config
-        from sagan.profiling.plan import report
-
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
         for line in report(options):
             print(line, flush=True)

@@ -31,7 +31,7 @@ def main(argv):
         start_tensorflow()
         from sagan.data import make_dataset
         from sagan.generator import build_generator
-        from sagan.runs import sample_grids as sampling
+        from sagan.latents import fixed_inputs, generate
         from sagan.runs.checkpoints import restore_generator
         from sagan.runs.record import parse_recorded_config
 
@@ -44,10 +44,10 @@ def main(argv):
             restore_generator(
                 f"{FLAGS.workdir}/checkpoints", generator, ema=ema
             )
-            latents, labels = sampling.fixed_inputs(
+            latents, labels = fixed_inputs(
                 generator, FLAGS.num_images, FLAGS.seed
             )
-            images = sampling.generate(generator, latents, labels)
+            images = generate(generator, latents, labels)
             rows[name] = images, labels
         print_table(rows)
 

@@ -189,11 +189,12 @@ def test_terminal_shows_the_run_and_nothing_of_tensorflow(tmp_path):
     result = run(train_command(tmp_path, "NUM_STEPS = 2"), env=environment)
     assert result.returncode == 0, result.stderr
     lines = result.stderr.splitlines()
-    assert len(lines) == 6, result.stderr
+    assert len(lines) == 7, result.stderr
     for line, text in zip(
         lines,
         (
             "Dataset synthetic",
+            "Checked conv2d and convolutions in float32",
             "Starting at step 0",
             "First step after",
             "step 1/2",

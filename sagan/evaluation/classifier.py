@@ -10,7 +10,7 @@ import gin
 import keras
 import tensorflow as tf
 
-from sagan.config import Count, Fraction, checked, misfit
+from sagan.config import Count, Fraction, checked, mismatch
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision
@@ -157,7 +157,7 @@ def _check_stages(stages):
             "tuples such as ((32,), (64, 64))."
         )
     for width in itertools.chain(*stages):
-        if expected := misfit(width, Count):
+        if expected := mismatch(width, Count):
             raise ValueError(
                 f"build_classifier.stages is {stages!r}: expected {expected} "
                 f"for each width, not {width!r}."

@@ -158,6 +158,13 @@ def make_evaluation(
     strategy = strategy or tf.distribute.get_strategy()
     # Of several workers the chief alone embeds.
     alone = is_mirrored(strategy)
+    if labels == "data" and strategy.num_replicas_in_sync > 1 and not alone:
+        raise ValueError(
+            "make_evaluation.labels is 'data', for which only the process that "
+            "embeds the real images knows the classes: take 'uniform' in "
+            "training under this strategy, and score checkpoints with "
+            "python -m sagan.evaluate."
+        )
     with strategy.scope() if alone else contextlib.nullcontext():
         network = open_features(_find_features(features, name))
     dataset = open_real(split, data_dir)
@@ -214,23 +221,17 @@ def make_evaluation(
         seed=seed,
         kept=kept,
         strategy=strategy,
-        class_counts=_class_counts(real, dataset.num_classes, labels, strategy),
+        class_counts=_class_counts(real, dataset.num_classes, labels),
     )
 
 
-def _class_counts(real, num_classes, labels, strategy):
+def _class_counts(real, num_classes, labels):
     """Returns real images by class, if generated ones are to be as frequent."""
     if not num_classes:
         return None
     counts = np.zeros(num_classes, np.int64)
     counts[: len(real.class_counts)] = real.class_counts
     if labels == "data":
-        if strategy.num_replicas_in_sync > 1 and not is_mirrored(strategy):
-            raise ValueError(
-                "make_evaluation.labels is 'data', but of several workers only "
-                "one knows the real images: take 'uniform' in training, and "
-                "score checkpoints with python -m sagan.evaluate."
-            )
         return counts
     if text := describe_imbalance(counts, "make_evaluation.labels"):
         logging.warning(text)

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import gin
 
-from sagan.config import Count, config_batch_size, misfit, train_settings
+from sagan.config import Count, config_batch_size, mismatch, train_settings
 from sagan.discriminator import build_discriminator
 from sagan.generator import build_generator
-from sagan.profiling import plan as text
 from sagan.profiling.flops import PARTS
 from sagan.profiling.layer_table import LayerCost, layer_costs
 from sagan.profiling.memory import Memory, fit_memory, peak_growth
@@ -120,7 +119,7 @@ def report(options: Options) -> Iterator[str]:
             )
             for rewritten in (False, True)
         ]
-        yield from text.layer_table(name, *forms)
+        yield from layer_table(name, *forms)
         yield ""
     gan = make_config_gan(accumulation=1)
     functions = trace_step(gan, batch_size)
@@ -137,13 +136,13 @@ def report(options: Options) -> Iterator[str]:
         options.devices,
         1e9 * options.allreduce if options.allreduce else float("inf"),
     )
-    yield from text.rates_lines(rates, device)
+    yield from rates_lines(rates, device)
     yield f"A step on a batch of {batch_size}:"
-    yield from text.step_lines(plan)
-    yield from text.memory_lines(
+    yield from step_lines(plan)
+    yield from memory_lines(
         plan, 1e9 * options.memory if options.memory else None
     )
-    yield from text.run_lines(plan)
+    yield from run_lines(plan)
     if options.measure:
         yield from _measured_lines(plan, seconds, gan)
     yield from ASSUMPTIONS.splitlines()
@@ -230,7 +229,7 @@ def config_run() -> Run:
         ("train.d_steps", d_steps),
         ("train.num_steps", num_steps),
     ):
-        if expected := misfit(value, Count):
+        if expected := mismatch(value, Count):
             raise ValueError(f"{name} is {value!r}: expected {expected}.")
     return Run(batch_size, d_steps, num_steps)
 

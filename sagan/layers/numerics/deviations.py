@@ -64,7 +64,8 @@ class Deviation:
         }[self.result]
         off = "not finite"
         if math.isfinite(self.relative):
-            off = f"off by {100 * self.relative:.{self.relative < 0.1:d}f} %"
+            digits = ".0f" if self.relative >= 0.1 else ".2g"
+            off = f"off by {100 * self.relative:{digits}} %"
         return f"its {result} {off} at {self.operation}"
 
 
@@ -142,7 +143,10 @@ def tolerance(value, root, terms: int, dtype: str):
 
 
 def _rounding(dtype):
-    tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf32 = (
+        tf.config.experimental.tensor_float_32_execution_enabled()
+        and tf.config.list_physical_devices("GPU")
+    )
     # Whoever allows TF32 has asked for its rounding.
     return ROUNDING["float16" if tf32 and dtype == "float32" else dtype]
 

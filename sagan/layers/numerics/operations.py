@@ -65,9 +65,10 @@ class Operation:
 
 
 def network_operations(network, images: int) -> list[Operation]:
-    """Returns what stands for all linear operations of a network.
+    """Returns what stands for a network's convolutions and their biases.
 
-    Those are the pointwise layers, each pair of channels and filters at its
+    Dense layers and the products of the attention are left out. Pointwise
+    layers are all there, each pair of channels and filters at its
     largest resolution, and of every kind of 3x3 convolution and of biases the
     narrowest and a wide one. The batch is cut so that they take little time.
 
@@ -88,7 +89,7 @@ def network_operations(network, images: int) -> list[Operation]:
             chosen.update(same)
         else:
             few = [o for o in same if o.work <= _MOST_WORK]
-            chosen.update((same[0], (few or same)[-1]))
+            chosen.update((same[0], (few or same[:1])[-1]))
     return sorted(chosen)
 
 
