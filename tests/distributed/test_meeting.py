@@ -16,7 +16,7 @@ from sagan.distributed.strategy import meet
 ALONE = """
 import sys
 from sagan.distributed.strategy import meet
-from sagan.runs.signals import interrupt_on_sigterm
+from sagan.cli import interrupt_on_sigterm
 
 interrupt_on_sigterm()
 print("waits", flush=True)

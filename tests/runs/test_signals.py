@@ -5,7 +5,7 @@ import sys
 
 HELD_BACK = """
 import os, signal, threading, time
-from sagan.runs.signals import interrupt_on_sigterm, sigterm_held_back
+from sagan.cli import interrupt_on_sigterm, sigterm_held_back
 
 interrupt_on_sigterm()
 made = threading.Event()
