@@ -15,6 +15,9 @@ from sagan.optimizers import updates_applied
 
 BATCH, STEPS = 8, 3
 
+# Loss scale that the steps start from.
+SCALE = 2.0**8
+
 
 def train(strategy, poisoned=None, **settings):
     """Makes some steps; returns the GAN and the scalars of each."""
@@ -24,6 +27,9 @@ def train(strategy, poisoned=None, **settings):
             inner = getattr(optimizer, "inner_optimizer", optimizer)
             # Else a gradient that is rounding alone makes a step.
             inner.epsilon = 1e-3
+            if inner is not optimizer:
+                # The initial scale may overflow by itself.
+                optimizer.dynamic_scale.assign(SCALE)
     size = BATCH // strategy.num_replicas_in_sync
     scalars = []
     for step in range(STEPS):
@@ -99,7 +105,7 @@ def main():
         "finite": bool(np.isfinite(weights(gan)).all()),
         "losses": [np.isfinite(v["d_loss"]).item() for v in scalars],
         "scale": float(gan.d_optimizer.dynamic_scale.numpy()),
-        "initial_scale": float(gan.d_optimizer.initial_scale),
+        "initial_scale": SCALE,
         "updates": updates_applied(gan.d_optimizer),
     }
     print(json.dumps(results))
