@@ -49,9 +49,9 @@ def draw_latents(batch_size, latent_dim, num_classes, seed, class_counts=None):
 def describe_imbalance(class_counts, setting: str) -> str | None:
     """Returns a warning where uniform labels are far from those of the data.
 
-    That is where more than `IMBALANCE` of the generated images are of another
-    class than they would be with labels as frequent as in the data: a perfect
-    generator then has a high FID.
+    That is where more than `IMBALANCE` of the generated images, beyond what
+    chance explains, are of another class than they would be with labels as
+    frequent as in the data: a perfect generator then has a high FID.
 
     Args:
         class_counts: Number of real images in each class, `[num_classes]`.
@@ -59,7 +59,9 @@ def describe_imbalance(class_counts, setting: str) -> str | None:
     """
     shares = np.asarray(class_counts) / np.sum(class_counts)
     distance = np.abs(shares - 1.0 / len(shares)).sum() / 2.0
-    if distance <= IMBALANCE:
+    # At most this is what images drawn from balanced classes have on average.
+    chance = np.sqrt((len(shares) - 1) / np.sum(class_counts)) / 2.0
+    if distance - chance <= IMBALANCE:
         return None
     images = np.asarray(class_counts).tolist()
     if len(images) > 10:

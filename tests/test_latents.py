@@ -40,6 +40,8 @@ def test_latents_do_not_depend_on_what_labels_are_drawn_from():
 
 def test_imbalance_is_the_share_of_images_in_another_class():
     assert describe_imbalance([45, 55], "labels") is None
+    # A small sample of balanced classes.
+    assert describe_imbalance([12, 21, 10, 21], "labels") is None
     text = describe_imbalance([10, 90], "train.labels")
     assert "[10, 90]" in text
     assert "40%" in text
