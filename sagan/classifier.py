@@ -10,27 +10,19 @@ command says how good it is.
 
 from absl import app, flags
 
-from sagan.cli import command, start_tensorflow
+from sagan import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string(
-    "gin_config", [], "Config file; repeat it to override one with the next."
+cli.define_config_flags()
+cli.define_path(
+    "workdir", "Folder; runs/classifier_NAME for the data set NAME."
 )
-flags.DEFINE_multi_string(
-    "gin_bindings", [], 'Setting that overrides the files, such as "EPOCHS=4".'
-)
-flags.DEFINE_string(
-    "workdir", None, "Folder; runs/classifier_NAME for the data set NAME."
-)
-flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
-flags.DEFINE_boolean(
-    "download", False, "Download and prepare the data set if it is missing."
-)
+cli.define_data_flags()
 
 
 def main(argv):
-    with command(argv):
-        start_tensorflow()
+    with cli.command(argv):
+        cli.start_tensorflow()
         import gin
 
         from sagan.config import parse_config

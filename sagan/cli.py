@@ -1,4 +1,4 @@
-"""What every command does first: a quiet TensorFlow and short errors."""
+"""Shared by the commands: flags, logging, short errors, a quiet TensorFlow."""
 
 import contextlib
 import logging as stdlib_logging
@@ -8,7 +8,9 @@ import signal
 import sys
 import traceback
 
-from absl import app, logging
+from absl import app, flags, logging
+
+from sagan.config.paths import local_path
 
 _PACKAGE = str(pathlib.Path(__file__).parent)
 _FOR_THE_USER = (
@@ -34,8 +36,8 @@ def interrupt_on_sigterm():
 def sigterm_held_back():
     """Lets SIGTERM wait while inside, under the handler there was before.
 
-    TensorFlow puts a handler of its own in the place of Python's, which does
-    nothing here. No thread that is made inside will ever take the signal.
+    TensorFlow replaces Python's handler by its own, which does nothing here.
+    Threads created inside never take the signal.
     """
     handler = signal.getsignal(signal.SIGTERM)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
@@ -156,8 +158,8 @@ def short_errors():
     except KeyboardInterrupt as error:
         name = str(error) or "SIGINT"
         print(
-            f"Stopped at once by {name}. Nothing is half-written; a run goes "
-            "on from its newest checkpoint.",
+            f"Stopped at once by {name}. Nothing is half-written; a run "
+            "resumes from its newest checkpoint.",
             file=sys.stderr,
         )
         sys.exit(128 + signal.Signals[name])
@@ -181,6 +183,52 @@ def _silent_stderr():
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+class _PathParser(flags.ArgumentParser):
+    """Expands `~`, and refuses what is no local path."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def parse(self, argument):
+        return local_path(argument, f"--{self.name}")
+
+
+def define_path(name: str, help_text: str, required: bool = False) -> None:
+    """Defines a flag that takes the path of a local file or folder."""
+    flags.DEFINE(
+        *(_PathParser(name), name, None, help_text),
+        serializer=flags.ArgumentSerializer(),
+        required=required,
+    )
+
+
+def define_config_flags() -> None:
+    """Defines --gin_config and --gin_bindings."""
+    flags.DEFINE_multi(
+        *(_PathParser("gin_config"), flags.ArgumentSerializer()),
+        *("gin_config", []),
+        "Config file; repeat it to override one with the next.",
+    )
+    define_bindings_flag("Setting that overrides the files")
+
+
+def define_bindings_flag(
+    what: str = "Setting that overrides the run's",
+) -> None:
+    """Defines --gin_bindings."""
+    flags.DEFINE_multi_string(
+        "gin_bindings", [], f"{what}, such as \"POINTWISE='matmul'\"."
+    )
+
+
+def define_data_flags() -> None:
+    """Defines --data_dir and --download."""
+    define_path("data_dir", "Folder of TFDS data sets.")
+    flags.DEFINE_boolean(
+        "download", False, "Download and prepare the data set if it is missing."
+    )
 
 
 def check_choices(name: str, values, known) -> None:

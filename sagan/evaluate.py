@@ -9,11 +9,11 @@ Every score goes to scores.jsonl in the run's folder, with its protocol.
 
 from absl import app, flags
 
-from sagan.cli import check_choices, command, start_tensorflow
+from sagan import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
+cli.define_path("workdir", "Folder of the run.", required=True)
+cli.define_path("data_dir", "Folder of TFDS data sets.")
 flags.DEFINE_string("step", "last", "all, last, best or a step.")
 flags.DEFINE_string(
     "features", None, "classifier, inception or a path; the config's if absent."
@@ -24,35 +24,32 @@ flags.DEFINE_list(
     "statistics", ["moving"], "Of batch norm: moving, batch, standing."
 )
 flags.DEFINE_boolean("table", False, "Only print the scores on record.")
-flags.DEFINE_multi_string("gin_bindings", [], "Override the run's config.")
+cli.define_bindings_flag()
 
 
 def main(argv):
-    with command(argv):
-        start_tensorflow()
+    with cli.command(argv):
+        cli.start_tensorflow()
         from sagan.evaluation.protocol import WEIGHTS
         from sagan.evaluation.runs import evaluate_run, recorded_tables
         from sagan.evaluation.samples import STATISTICS
         from sagan.runs.record import parse_recorded_config
 
-        check_choices("--weights", FLAGS.weights, WEIGHTS)
-        check_choices("--statistics", FLAGS.statistics, STATISTICS)
+        cli.check_choices("--weights", FLAGS.weights, WEIGHTS)
+        cli.check_choices("--statistics", FLAGS.statistics, STATISTICS)
         bindings = list(FLAGS.gin_bindings)
         # Settings, like any other: what is scored is what the config says.
         for name in ("features", "num_samples"):
             if FLAGS[name].value is not None:
                 value = repr(FLAGS[name].value)
                 bindings.append(f"make_evaluation.{name} = {value}")
-        parse_recorded_config(FLAGS.workdir, bindings, FLAGS.data_dir)
+        workdir, data_dir = FLAGS.workdir, FLAGS.data_dir
+        parse_recorded_config(workdir, bindings, data_dir)
         if FLAGS.table:
-            lines = recorded_tables(FLAGS.workdir)
+            lines = recorded_tables(workdir)
         else:
             lines = evaluate_run(
-                FLAGS.workdir,
-                FLAGS.data_dir,
-                FLAGS.step,
-                FLAGS.weights,
-                FLAGS.statistics,
+                workdir, data_dir, FLAGS.step, FLAGS.weights, FLAGS.statistics
             )
     print("\n".join(lines))
 

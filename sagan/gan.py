@@ -42,17 +42,18 @@ class GAN:
             the moving average of the first one's weights.
         g_optimizer: Optimiser of the generator.
         d_optimizer: Optimiser of the discriminator.
-        seed: Of latents and labels.
-        ema_decay: Of the moving average, in `[0, 1)`.
-        ema_start: Step until which the average just follows the generator.
+        seed: Seed for latents and labels.
+        ema_decay: Decay of the moving average, in `[0, 1)`.
+        ema_start: Step until which the average follows the generator.
         jit_compile: Whether XLA compiles the updates.
         joint_batch: Whether real and fake images pass through the
             discriminator in one call; if not, in two, with the same kernels.
         accumulation: Micro-batches of an update, see `gradients_of`. It changes
-            only the batch norm of generator updates: images to discriminate
-            are made in one go, which bounds what it saves.
-        class_counts: Number of real images in each class, if the labels of
-            generated images are to be as frequent; None for uniform labels.
+            only the batch norm of generator updates. The images that a
+            discriminator update takes are generated at once, which limits what
+            it saves.
+        class_counts: Number of real images in each class, to draw labels of
+            generated images in proportion; None for uniform labels.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; the moving
     average is that of BigGAN-PyTorch's SAGAN recipe, not of the paper.

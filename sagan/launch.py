@@ -14,7 +14,7 @@ import sys
 
 from absl import app, flags, logging
 
-from sagan.cli import command
+from sagan import cli
 from sagan.distributed.processes import run_workers
 
 FLAGS = flags.FLAGS
@@ -30,7 +30,7 @@ _AFTER = (
 
 def main(argv):
     arguments = argv[1:]
-    with command(argv[:1]):
+    with cli.command(argv[:1]):
         if not arguments or not arguments[0].startswith("-"):
             got = arguments[0] if arguments else "nothing"
             raise ValueError(f"{_AFTER} Got {got}.")

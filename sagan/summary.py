@@ -10,15 +10,10 @@ what convolutions reach on a device, not what its data sheet promises.
 
 from absl import app, flags
 
-from sagan.cli import command, start_tensorflow
+from sagan import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string(
-    "gin_config", [], "Config file; repeat it to override one with the next."
-)
-flags.DEFINE_multi_string(
-    "gin_bindings", [], "Setting that overrides the files."
-)
+cli.define_config_flags()
 flags.DEFINE_float("gflops", None, "GFLOP/s that a device reaches.")
 flags.DEFINE_float("bandwidth", None, "GB/s of a device's memory.")
 flags.DEFINE_float("memory", None, "GB of a device, for the largest batch.")
@@ -28,8 +23,8 @@ flags.DEFINE_boolean("measure", False, "Run some steps and compare.")
 
 
 def main(argv):
-    with command(argv):
-        start_tensorflow()
+    with cli.command(argv):
+        cli.start_tensorflow()
         import sagan.training.train  # noqa: F401  What configs bind.
         from sagan.config import parse_config
         from sagan.profiling.plan import Options, report

@@ -1,4 +1,4 @@
-"""Trains a SAGAN; run it again to go on where it stopped.
+"""Trains a SAGAN; run it again to resume.
 
   python -m sagan.train --gin_config=configs/synthetic.gin
   python -m sagan.train --gin_config=configs/celeba.gin --data_dir=DIR
@@ -9,9 +9,8 @@
 Samples, scalars and checkpoints go to --workdir; see them with
 tensorboard --logdir=runs, or draw a grid with python -m sagan.sample.
 
-Ends with 0 when all steps are made, and with 143 when SIGTERM, or 130 when
-Ctrl-C, has stopped it before, so that a batch system does not take the one for
-the other.
+Exit status: 0 when all steps are done, 143 when stopped early by SIGTERM, 130
+by Ctrl-C, so that a batch system can tell them apart.
 """
 
 import signal
@@ -19,29 +18,17 @@ import sys
 
 from absl import app, flags
 
-from sagan.cli import command, start_tensorflow
+from sagan import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string(
-    "gin_config", [], "Config file; repeat it to override one with the next."
-)
-flags.DEFINE_multi_string(
-    "gin_bindings",
-    [],
-    "Setting that overrides the files, such as \"POINTWISE='matmul'\".",
-)
-flags.DEFINE_string(
-    "workdir", None, "Folder of the run; runs/NAME for configs/NAME.gin."
-)
-flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
-flags.DEFINE_boolean(
-    "download", False, "Download and prepare the data set if it is missing."
-)
+cli.define_config_flags()
+cli.define_path("workdir", "Folder of the run; runs/NAME for configs/NAME.gin.")
+cli.define_data_flags()
 
 
 def main(argv):
-    with command(argv, worker=True):
-        start_tensorflow()
+    with cli.command(argv, worker=True):
+        cli.start_tensorflow()
         from sagan.config import config_name, parse_config
         from sagan.training.train import train
 

@@ -90,7 +90,7 @@ def test_killed_run_goes_on_and_ends_like_the_undisturbed_one(tmp_path):
     assert checkpoint_steps(killed / "checkpoints")[-1] < 12
     result = run(train_command(killed, "NUM_STEPS = 12"))
     assert result.returncode == 0, result.stderr
-    assert "Going on at step" in result.stderr
+    assert "Resuming at step" in result.stderr
     np.testing.assert_equal(
         read_checkpoint(killed / "checkpoints"),
         read_checkpoint(whole / "checkpoints"),

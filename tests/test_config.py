@@ -10,6 +10,7 @@ import pytest
 
 import sagan.training.train
 from sagan.config import parse_config
+from sagan.data import make_dataset
 from sagan.discriminator import build_discriminator
 from sagan.generator import GENERATOR_WIDTHS, build_generator
 from sagan.layers.attention import AttentionName
@@ -223,7 +224,10 @@ def test_flatten_reads_what_gin_writes():
 
 
 def test_resumable_names_are_parameters():
-    functions = sagan.training.train.train, build_generator, build_discriminator
+    functions = (
+        *(sagan.training.train.train, make_dataset),
+        *(build_generator, build_discriminator),
+    )
     parameters = {
         f"{function.__name__}.{name}"
         for function in map(inspect.unwrap, functions)

@@ -15,7 +15,7 @@ PARTS = {
 # What each part may import of ours, itself apart; the rest may import all but
 # the commands.
 MAY_IMPORT = {
-    "cli": set(),
+    "cli": {"config"},
     "config": set(),
     "distributed": set(),
     "latents": set(),

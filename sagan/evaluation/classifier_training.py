@@ -29,7 +29,7 @@ from sagan.evaluation.classifier import (
     save_classifier,
 )
 from sagan.layers.initialization import initialize
-from sagan.runs.files import check_writable, hold
+from sagan.runs.files import check_writable, lock_run
 from sagan.runs.record import record_config, record_session
 from sagan.runs.resume import check_resumable
 
@@ -90,7 +90,7 @@ def train_classifier(
         train.image_size, train.channels, train.num_classes
     )
     initialize(network, seed)
-    with hold(workdir):
+    with lock_run(workdir):
         (workdir / CLASSIFIER_FILE).unlink(missing_ok=True)
         record_config(workdir)
         record_session(workdir, 0, train.size)

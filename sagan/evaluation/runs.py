@@ -3,11 +3,8 @@
 import pathlib
 from collections.abc import Iterable
 
-import tensorflow as tf
 from absl import logging
 
-from sagan.config import train_settings
-from sagan.distributed.strategy import make_local_strategy
 from sagan.evaluation.best import BEST_FOLDER
 from sagan.evaluation.protocol import make_evaluation
 from sagan.evaluation.records import (
@@ -17,15 +14,12 @@ from sagan.evaluation.records import (
     tables,
     write_record,
 )
-from sagan.evaluation.samples import BATCH_SIZE
-from sagan.generator import build_generator
-from sagan.layers.numerics import check_networks
+from sagan.evaluation.samples import restored_generator
 from sagan.runs.checkpoints import (
     CHECKPOINT_FOLDER,
     checkpoint_steps,
     restore_generator,
 )
-from sagan.runs.machine import describe_machine
 
 ALL, LAST, BEST = "all", "last", "best"
 
@@ -51,19 +45,10 @@ def evaluate_run(
         ValueError: If there is no such checkpoint, or no way to score it.
     """
     folder, steps = find_steps(workdir, step)
-    # As the run was, and as its scores in training were.
-    tf.config.experimental.enable_tensor_float_32_execution(
-        train_settings()["tensor_float_32"]
-    )
-    strategy = make_local_strategy()
-    with strategy.scope():
-        generator = build_generator()
     # Before the data are opened, which may take long.
-    restore_generator(folder, generator, steps[0], ema=True)
-    checked = check_networks(
-        {generator: BATCH_SIZE}, describe_machine(), gradients=False
+    generator, strategy, _ = restored_generator(
+        workdir, steps[0], folder=folder.name
     )
-    logging.info("Checked %s.", checked)
     evaluation = make_evaluation(workdir, data_dir, strategy)
     records = []
     for number in steps:

@@ -2,15 +2,23 @@
 
 import contextlib
 import functools
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
+from sagan.config import train_settings
 from sagan.distributed.replicas import is_mirrored, spread
+from sagan.distributed.strategy import make_local_strategy
+from sagan.generator import build_generator
 from sagan.latents import draw_latents
 from sagan.layers.batch_norm import batch_norms
+from sagan.layers.numerics import check_networks
+from sagan.runs.checkpoints import CHECKPOINT_FOLDER, restore_generator
+from sagan.runs.machine import describe_machine
 
 # What normalises: the moving moments; those of each batch; or the moments of
 # some batches of these very weights, averaged ("standing").
@@ -19,6 +27,47 @@ STATISTICS = get_args(Statistics)
 _STANDING_BATCHES = 16
 # Of images to be scored: the latents do not depend on it.
 BATCH_SIZE = 64
+
+
+def restored_generator(
+    workdir,
+    step: int | None = None,
+    ema: bool = True,
+    folder: str = CHECKPOINT_FOLDER,
+    mode: str = "unknown",
+):
+    """Rebuilds the generator of a run, whose config is parsed already.
+
+    It computes as it did in training: on as many devices, with as many bits.
+
+    Args:
+        workdir: Folder of the run.
+        step: Step of the checkpoint; None for the newest.
+        ema: Whether to take the moving average of the weights.
+        folder: Folder of the checkpoints in `workdir`.
+        mode: How it is going to be called, one of `numerics.MODES`; "unknown"
+            for compiled with a batch of any size.
+
+    Returns:
+        The `Generator`, its `tf.distribute.Strategy`, and the step.
+
+    Raises:
+        ValueError: If there is no such checkpoint, it cannot be read or does
+            not fit the config, or this device computes the generator wrongly.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(
+        train_settings()["tensor_float_32"]
+    )
+    strategy = make_local_strategy()
+    with strategy.scope():
+        generator = build_generator()
+    checkpoints = pathlib.Path(workdir) / folder
+    step = restore_generator(checkpoints, generator, step, ema)
+    checked = check_networks(
+        {generator: BATCH_SIZE}, describe_machine(), mode, gradients=False
+    )
+    logging.info("Checked %s.", checked)
+    return generator, strategy, step
 
 
 def sample_batches(

@@ -1,4 +1,4 @@
-"""Checkpoints: what they hold, how they are written, kept and restored.
+"""Checkpoints: writing, keeping and restoring them.
 
 A checkpoint is a folder `step_00001000`. It is written under another name and
 renamed when complete, so a folder of that name is a whole checkpoint whatever
@@ -18,19 +18,18 @@ from tensorflow.core.protobuf.trackable_object_graph_pb2 import (
     TrackableObjectGraph,
 )
 
+from sagan.config.paths import plain_path
 from sagan.runs.files import PARTIAL
 
 # In a run's folder.
 CHECKPOINT_FOLDER = "checkpoints"
 _FOLDER = re.compile(r"step_(\d+)$")
 _DAMAGED = "damaged_"
-
-
-# What reading a truncated, altered or incomplete file was seen to raise,
+# Of the files in that folder.
+_PREFIX = "checkpoint"
+# Errors that reading a truncated, altered or incomplete file raises,
 _DAMAGE = (tf.errors.OpError, IndexError)
-
-
-# and what says something of the machine rather than of the file.
+# and errors about the machine rather than the file.
 _NO_DAMAGE = (
     tf.errors.ResourceExhaustedError,
     tf.errors.PermissionDeniedError,
@@ -44,10 +43,11 @@ class Checkpoints:
     """The checkpoints of one training run.
 
     Args:
-        directory: Where they are; made if absent.
+        directory: Folder of the checkpoints; created if absent.
         contents: Trackable objects by name; `GAN.trackables()`.
-        keep_last: How many of the newest stay on disk.
-        keep_every: Checkpoints at multiples of this step stay too; 0 for none.
+        keep_last: Number of newest checkpoints to keep.
+        keep_every: Checkpoints at multiples of this step are kept too; 0 for
+            none.
 
     Raises:
         ValueError: If `keep_last` is not positive.
@@ -69,7 +69,7 @@ class Checkpoints:
         folder = _folder(self.directory, step)
         partial = self.directory / f"{PARTIAL}{folder.name}"
         try:
-            self.contents.write(str(partial / "checkpoint"))
+            self.contents.write(str(partial / _PREFIX))
             _flush(partial)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -125,7 +125,7 @@ class Checkpoints:
         if steps:
             raise ValueError(
                 f"None of the {len(steps)} checkpoints in {self.directory} can "
-                "be read. Start anew with another --workdir."
+                "be read. Start again with another --workdir."
             )
         return None
 
@@ -148,9 +148,9 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
     """Fills a generator from a checkpoint, for sampling; changes no file.
 
     Args:
-        directory: Where the checkpoints are.
+        directory: Folder of the checkpoints.
         generator: A built `Generator` of the run's shape.
-        step: Which checkpoint; None for the newest.
+        step: Step of the checkpoint; None for the newest.
         ema: Whether to take the moving average of the weights.
 
     Returns:
@@ -189,7 +189,7 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
             f"another with --step; there are {', '.join(map(str, steps))}."
         ) from error
     # TensorFlow does not mind what a network has no place for.
-    held = variable_shapes(str(folder / "checkpoint"))
+    held = variable_shapes(folder)
     if sum(key.startswith(f"{name}/") for key in held) > len(generator.weights):
         raise ValueError(_misfit(checkpoint, folder, ""))
     return step
@@ -199,14 +199,14 @@ def read_checkpoint(directory, step=None) -> dict[str, np.ndarray]:
     """Returns the variables of a checkpoint by their paths, without networks.
 
     Args:
-        directory: Where the checkpoints are.
-        step: Which checkpoint; None for the newest.
+        directory: Folder of the checkpoints.
+        step: Step of the checkpoint; None for the newest.
     """
     if step is None:
         step = checkpoint_steps(directory)[-1]
-    return read_variables(
-        str(_folder(pathlib.Path(directory), step) / "checkpoint")
-    )
+    with plain_path(_folder(pathlib.Path(directory), step)) as path:
+        reader = tf.train.load_checkpoint(str(path / _PREFIX))
+        return {name: reader.get_tensor(k) for name, k in _keys(reader).items()}
 
 
 def _folder(directory, step):
@@ -225,13 +225,14 @@ def _remove(folder):
 def _read(checkpoint, folder):
     """Reads what a folder holds; returns TensorFlow's status of it."""
     try:
-        return checkpoint.read(str(folder / "checkpoint"))
+        with plain_path(folder) as path:
+            return checkpoint.read(str(path / _PREFIX))
     except ValueError as error:  # Shapes differ.
         raise ValueError(_misfit(checkpoint, folder, error)) from error
 
 
 def _misfit(checkpoint, folder, error):
-    difference = describe_misfit(str(folder / "checkpoint"), checkpoint)
+    difference = describe_misfit(folder, checkpoint)
     return (
         f"Checkpoint {folder} is of a network that differs from the config's. "
         f"{difference or _first_line(error)} Use the run's own settings; of "
@@ -253,26 +254,26 @@ def _first_line(error):
     return str(error).splitlines()[0][:200] if str(error) else type(error)
 
 
-def describe_misfit(path: str, contents: tf.train.Checkpoint) -> str:
-    """Says which variables differ: a few of each kind, and how many.
+def describe_misfit(folder, contents: tf.train.Checkpoint) -> str:
+    """Describes which variables differ: a few of each kind, and how many.
 
-    An optimiser's follow those of its network, and are looked at only where
-    the networks agree.
+    Those of an optimiser follow its network, and are compared only where the
+    networks agree.
 
     Args:
-        path: Of the checkpoint, as `tf.train.Checkpoint.read` takes it.
-        contents: What it was to fill.
+        folder: Folder of the checkpoint.
+        contents: Checkpoint that it should have filled.
 
     Returns:
         Sentences; empty if all names and shapes agree.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        prefix = contents.write(str(pathlib.Path(folder) / "contents"))
-        expected = variable_shapes(prefix)
+    with tempfile.TemporaryDirectory() as expected_folder:
+        contents.write(str(pathlib.Path(expected_folder) / _PREFIX))
+        expected = variable_shapes(expected_folder)
     parts = {name.partition("/")[0] for name in expected}
     found = {
         name: shape
-        for name, shape in variable_shapes(path).items()
+        for name, shape in variable_shapes(folder).items()
         if name.partition("/")[0] in parts
     }
     networks = {
@@ -309,25 +310,12 @@ def _sentence(title, lines):
     return f"{title} {shown}{f'; and {more} more' if more > 0 else ''}."
 
 
-def variable_shapes(path: str) -> dict[str, list[int]]:
-    """Returns the shapes of a checkpoint's variables by their paths.
-
-    Args:
-        path: Of the checkpoint, as `tf.train.Checkpoint.read` takes it.
-    """
-    reader = tf.train.load_checkpoint(path)
-    shapes = reader.get_variable_to_shape_map()
-    return {name: shapes[key] for name, key in _keys(reader).items()}
-
-
-def read_variables(path: str) -> dict[str, np.ndarray]:
-    """Returns the values of a checkpoint's variables by their paths.
-
-    Args:
-        path: Of the checkpoint, as `tf.train.Checkpoint.read` takes it.
-    """
-    reader = tf.train.load_checkpoint(path)
-    return {name: reader.get_tensor(key) for name, key in _keys(reader).items()}
+def variable_shapes(folder) -> dict[str, list[int]]:
+    """Returns the shapes of the variables in a checkpoint's folder, by path."""
+    with plain_path(folder) as path:
+        reader = tf.train.load_checkpoint(str(path / _PREFIX))
+        shapes = reader.get_variable_to_shape_map()
+        return {name: shapes[key] for name, key in _keys(reader).items()}
 
 
 def _keys(reader):

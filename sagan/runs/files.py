@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever the process is killed."""
+"""Atomic file writes, the lock of a run, and errors of the disk."""
 
 import contextlib
 import errno
@@ -11,16 +11,12 @@ import shutil
 
 from absl import logging
 
-# How the name of what is not whole yet begins.
+# Prefix of the names of files that are not complete yet.
 PARTIAL = ".partial_"
 _LOCK_FILE = ".lock"
-
-
-# What a file system answers that has no locks.
+# Errors of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-
-
-# What one answers that takes no more, and what to do about it.
+# Errors of a file system that takes no more, and the remedy.
 _REMEDIES = {
     errno.ENOSPC: "Make room",
     errno.EDQUOT: "Make room within the quota",
@@ -29,17 +25,17 @@ _REMEDIES = {
 
 
 def write_text(path, text: str) -> None:
-    """Writes a small text file, whole or not at all."""
+    """Writes a small text file atomically."""
     with whole_file(path) as partial:
         partial.write_text(text)
 
 
 @contextlib.contextmanager
 def whole_file(path):
-    """Yields a path to write to, whose file then becomes that of `path`.
+    """Yields a temporary path to write, which is then renamed to `path`.
 
-    So there is never half a file under the name `path`, whatever moment the
-    process is killed at. Both names end alike.
+    So `path` is never half a file, whenever the process is killed. Both names
+    have the same suffix.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,9 +50,10 @@ def whole_file(path):
 
 
 def append_json(path: pathlib.Path, values: dict[str, object]) -> None:
-    """Adds a line of JSON to a file.
+    """Appends a line of JSON to a file.
 
-    If a process was killed while it wrote the line before, only that is lost.
+    If a process was killed while writing the previous line, only that line is
+    lost.
     """
     torn = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a") as file:
@@ -83,11 +80,11 @@ def file_sha256(*paths) -> str:
 
 
 def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
-    """Checks, without making it, that a folder can be made and written to.
+    """Checks that a folder can be created and written to; creates nothing.
 
     Args:
         workdir: The folder.
-        flag: Where it was given, for the message.
+        flag: Flag that gave it, for the message.
 
     Raises:
         ValueError: If it cannot.
@@ -106,10 +103,9 @@ def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
 
 @contextlib.contextmanager
 def explain_write_errors(workdir: str | os.PathLike):
-    """Makes one clear error of those that a full or read-only disk causes.
+    """Turns errors of a full or read-only disk into one clear error.
 
-    Python, Pillow and TensorFlow each raise their own, few of which name the
-    place.
+    Python, Pillow and TensorFlow each raise their own, and few name the place.
 
     Raises:
         OSError: In place of such an error; others stay as they are.
@@ -125,23 +121,23 @@ def explain_write_errors(workdir: str | os.PathLike):
                     f"{os.strerror(number)}: a file in {workdir} could not be "
                     f"written (file system {place}, {free:.1f} MB free). "
                     f"{remedy}, then run the same command again: what is "
-                    "there is whole, and a run goes on from its newest "
+                    "there is whole, and a run resumes from its newest "
                     "checkpoint."
                 ) from error
         raise
 
 
 @contextlib.contextmanager
-def hold(workdir: str | os.PathLike):
-    """Makes the folder and keeps other processes out while inside.
+def lock_run(workdir: str | os.PathLike):
+    """Creates the folder of a run and locks it against other processes.
 
     The lock ends with the process, however it ends. Where the file system has
-    none, the folder is not held, and a warning says so. Half-written files of
-    a killed process are removed.
+    no locks, a warning says so. Half-written files of a killed process are
+    removed.
 
     Raises:
         ValueError: If another process or user holds the folder.
-        OSError: As `explain_write_errors`.
+        OSError: See `explain_write_errors`.
     """
     workdir = pathlib.Path(workdir)
     with explain_write_errors(workdir):

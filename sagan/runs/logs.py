@@ -1,4 +1,4 @@
-"""The record of a run: scalars in a plain file, TensorBoard, a progress bar."""
+"""Logs of a run: scalars as JSON lines, TensorBoard, a progress bar."""
 
 import contextlib
 import json
@@ -19,16 +19,16 @@ METRICS_FILE = "metrics.jsonl"
 class RunLog:
     """Writes what a run measures.
 
-    Scalars go to `metrics.jsonl`, one JSON object a line with `step` (and null
-    for what is not finite), and to TensorBoard, as do images. Lines of steps
-    after `step` are dropped: the run was stopped behind its last checkpoint
-    and makes them again.
+    Scalars go to `metrics.jsonl`, one JSON object per line with `step` (and
+    null for non-finite values), and to TensorBoard, as do images. Lines of
+    steps after `step` are dropped: the run stopped after its last checkpoint
+    and repeats them.
 
     Args:
         workdir: The run's folder.
-        step: Where the run starts or goes on.
-        num_steps: Where it ends.
-        images_per_step: Real images a step uses, for the bar.
+        step: Step at which the run starts or resumes.
+        num_steps: Step at which it ends.
+        images_per_step: Real images per step, for the bar.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class RunLog:
         """Moves the progress bar on and shows `values` beside it.
 
         Args:
-            steps: That one call has made.
-            **values: Of the last of them.
+            steps: Number of steps in the last call.
+            **values: Values of its last step.
         """
         self.last_step += steps
-        # What is left is reckoned without the first call, which compiles.
+        # The time left is estimated without the first call, which compiles.
         self.first = self.first or (time.perf_counter(), self.last_step)
         if self.bar.disable:
             return

@@ -1,4 +1,4 @@
-"""The machine that a run runs on: its name, and the memory held on it."""
+"""The name of this machine, and the memory a process has held on it."""
 
 import os
 import platform
@@ -22,9 +22,9 @@ def describe_machine() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """Returns the most memory held so far: of the GPU if there is one.
+    """Returns the peak memory so far: of the GPU if there is one.
 
-    On a CPU it is the largest resident size of the process.
+    On a CPU it is the peak resident size of the process.
     """
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:

@@ -1,9 +1,10 @@
-"""What a run's folder says of how the run came about."""
+"""Records the config and environment of a run."""
 
 import datetime
 import pathlib
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import gin
 import keras
@@ -16,30 +17,32 @@ from sagan.runs.machine import describe_machine
 from sagan.runs.resume import check_resumable
 
 SESSIONS_FILE = "sessions.jsonl"
-
-
-# A run goes on with as large a share of its images more or fewer: some files
-# may have gone bad. More is another data set.
+# Share of its images that a run may have lost or gained when it resumes: some
+# files may have gone bad. More is another data set.
 _TOLERATED_CHANGE = 0.01
 
 
 def check_config(workdir) -> None:
-    """Checks that the run in `workdir` was made with the config of now.
+    """Checks that the run in `workdir` was started with the current config.
 
     Call it when everything configurable has been called.
 
     Raises:
         ValueError: If a hyperparameter differs, naming each.
     """
+    # The fingerprint tells more of the data than their name does.
+    allowed = {"make_dataset.name"} if last_data(workdir) else set()
     for name in (OPERATIVE_CONFIG_FILE, CONFIG_FILE):
         path = pathlib.Path(workdir) / name
         # A crash of the machine can leave a file without content.
         if path.exists() and path.stat().st_size:
-            check_resumable(path.read_text(), gin.operative_config_str())
+            check_resumable(
+                path.read_text(), gin.operative_config_str(), allowed
+            )
             return
     logging.warning(
-        "%s has lost its record of the config: it goes on under that of now, "
-        "unchecked.",
+        "%s has lost its record of the config: it resumes under the current "
+        "one, unchecked.",
         workdir,
     )
 
@@ -51,16 +54,59 @@ def record_config(workdir) -> None:
     write_text(workdir / OPERATIVE_CONFIG_FILE, gin.operative_config_str())
 
 
-def check_images(workdir, num_images: int) -> None:
-    """Checks that a run goes on with as many images as its last session had.
+def check_data(workdir, data: Mapping[str, object]) -> None:
+    """Checks that a run resumes with the images and labels it was started on.
 
-    A few more or fewer are reported: the order of all of them is another.
+    Args:
+        workdir: Folder of the run.
+        data: Description of the data set, see `ImageDataset.describe`.
+
+    Raises:
+        ValueError: If images, labels or class names differ, showing how; runs
+            of older versions recorded only the number of images.
+    """
+    before = last_data(workdir)
+    if before is None:
+        check_images(workdir, data["images"])
+    elif before["fingerprint"] != data["fingerprint"]:
+        names = ("name", "images", "classes", "counts")
+        changed = [
+            f"  {name}: {before.get(name)} -> {data[name]}"
+            for name in names
+            if before.get(name) != data[name]
+        ]
+        if changed in ([], changed[:1]) and before["images"] == data["images"]:
+            changed.append("  the images themselves, or their labels")
+        raise ValueError(
+            f"The data differ from those of the last session of {workdir}:\n"
+            + "\n".join(changed)
+            + "\nA run resumes with the data it was started on. Put them back "
+            "as they were, or start again with another --workdir."
+        )
+    else:
+        check_images(workdir, data["images"])
+
+
+def last_data(workdir) -> dict[str, object] | None:
+    """Returns the description of the data in the last session that has one."""
+    lines = read_json(pathlib.Path(workdir) / SESSIONS_FILE)
+    known = [line["data"] for line in lines if line.get("data")]
+    return known[-1] if known else None
+
+
+def check_images(workdir, num_images: int) -> None:
+    """Checks that a run resumes with as many images as its last session had.
+
+    A few more or fewer are reported: the order of all of them changes.
 
     Raises:
         ValueError: If the number differs by more than one in a hundred.
     """
-    before = _images_before(pathlib.Path(workdir) / SESSIONS_FILE)
-    if before in (None, num_images):
+    lines = read_json(pathlib.Path(workdir) / SESSIONS_FILE)
+    # Sessions of older versions do not say.
+    known = [line["images"] for line in lines if "images" in line]
+    before = known[-1] if known else num_images
+    if before == num_images:
         return
     text = (
         f"The data set has {num_images} images, and had {before} in the last "
@@ -68,22 +114,22 @@ def check_images(workdir, num_images: int) -> None:
     )
     if abs(num_images - before) > _TOLERATED_CHANGE * before:
         raise ValueError(
-            f"{text}: a run goes on with the data it was started on. Put them "
-            "back as they were, or start anew with another --workdir."
+            f"{text}: a run resumes with the data it was started on. Put them "
+            "back as they were, or start again with another --workdir."
         )
     logging.warning(
-        "%s: the run goes on, but from here on their order is another.", text
+        "%s: the run resumes, but from here on their order differs.", text
     )
 
 
 def record_session(workdir, step: int, num_images: int, **more) -> None:
-    """Adds a line on this process: when, what command, on what, from where.
+    """Adds a line about this process: time, command, machine, versions.
 
     Args:
-        workdir: The run's folder.
-        step: Where the process starts or goes on.
+        workdir: Folder of the run.
+        step: Step at which the process starts or resumes.
         num_images: Size of the data set.
-        **more: What else to note, as JSON takes it.
+        **more: Further values, as JSON takes them.
     """
     session = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(
@@ -103,20 +149,13 @@ def record_session(workdir, step: int, num_images: int, **more) -> None:
     append_json(pathlib.Path(workdir) / SESSIONS_FILE, session)
 
 
-def _images_before(path):
-    """Returns the number of images of the last session that has it, or None."""
-    # Sessions of older versions do not say.
-    known = [line["images"] for line in read_json(path) if "images" in line]
-    return known[-1] if known else None
-
-
 def parse_recorded_config(workdir, bindings=(), data_dir=None) -> None:
-    """Parses the config that a run's folder holds.
+    """Parses the config in the folder of a run.
 
     Args:
-        workdir: The run's folder.
+        workdir: Folder of the run.
         bindings: Override it, as in `sagan.config.parse_config`.
-        data_dir: Where TFDS data sets are, and no config is taken from.
+        data_dir: Folder of TFDS data sets, from which no config is taken.
 
     Raises:
         ValueError: If the folder holds none or lies among the data, or a
@@ -127,7 +166,7 @@ def parse_recorded_config(workdir, bindings=(), data_dir=None) -> None:
         raise ValueError(
             f"{workdir} is not the folder of a run: it has no {CONFIG_FILE}."
         )
-    parse_config([str(path)], bindings, data_dir)
+    parse_config([str(path)], bindings, data_dir, recorded=True)
 
 
 def source_commit() -> str | None:

@@ -1,14 +1,15 @@
-"""Which settings of a run may change when it goes on, and which did."""
+"""Compares the settings of a resumed run with those it was started with."""
 
 import inspect
+from collections.abc import Collection
 
 import gin
 from gin import config_parser
 
-from sagan.config import Literals, _Macro
+from sagan.config import Literals, Macro
 
-# What may differ when a run goes on: its length, how it is watched, kept and
-# stored, on what devices it is, and what is held in memory. Everything else is
+# Settings that may differ when a run resumes: its length, how it is watched,
+# kept and stored, its devices, and what is held in memory. Everything else is
 # the experiment itself.
 RESUMABLE = frozenset(
     f"train.{name}"
@@ -30,7 +31,12 @@ RESUMABLE = frozenset(
         "on_nan",
         "max_restores",
     )
-) | {"build_generator.recompute", "build_discriminator.recompute"}
+) | {
+    "build_generator.recompute",
+    "build_discriminator.recompute",
+    "make_dataset.cache",
+    "make_dataset.max_unreadable",
+}
 
 
 def flatten(config: str) -> dict[str, object]:
@@ -51,12 +57,15 @@ def flatten(config: str) -> dict[str, object]:
     return {key: _resolve(value, macros) for key, value in values.items()}
 
 
-def check_resumable(before: str, now: str) -> None:
-    """Checks that a run can go on under a config.
+def check_resumable(
+    before: str, now: str, allowed: Collection[str] = ()
+) -> None:
+    """Checks that a run can resume under a config.
 
     Args:
         before: Operative config of the run so far, gin text.
         now: Operative config of this process.
+        allowed: Further settings that may differ.
 
     Raises:
         ValueError: If a value outside `RESUMABLE` differs, naming each.
@@ -67,7 +76,9 @@ def check_resumable(before: str, now: str) -> None:
     changed = [
         f"  {name}: {old.get(name)!r} -> {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
-        if not _is_resumable(name) and old.get(name) != new.get(name)
+        if not _is_resumable(name)
+        and name not in allowed
+        and old.get(name) != new.get(name)
     ]
     if changed:
         raise ValueError(
@@ -99,10 +110,11 @@ def _default(name):
 
 def _resolve(value, macros):
     """Replaces macros in a value, at any depth."""
-    if isinstance(value, _Macro):
+    if isinstance(value, Macro):
         return _resolve(macros.get(value.name, f"%{value.name}"), macros)
     if isinstance(value, (tuple, list)):
-        return type(value)(_resolve(item, macros) for item in value)
+        # As settings, `[16]` and `(16,)` are the same.
+        return tuple(_resolve(item, macros) for item in value)
     if isinstance(value, dict):
         return {k: _resolve(item, macros) for k, item in value.items()}
     return value

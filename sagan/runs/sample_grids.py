@@ -1,4 +1,4 @@
-"""From latents to images, and from images to a grid in a PNG file."""
+"""Grids of images in PNG files."""
 
 import pathlib
 
@@ -19,7 +19,7 @@ def make_grid(images, columns=8, gap=2):
 
     Args:
         images: `[n, height, width, channels]`, float in [-1, 1].
-        columns: How many images a row holds; a last row may be shorter.
+        columns: Images in a row; the last row may be shorter.
         gap: Pixels between images.
 
     Returns:
@@ -41,7 +41,7 @@ def make_grid(images, columns=8, gap=2):
 
 
 def prepare_png(path) -> pathlib.Path:
-    """Makes the folder of a PNG file that is to be written.
+    """Creates the folder of a PNG file to be written.
 
     Raises:
         ValueError: If the name does not end in .png or cannot be written.
@@ -57,10 +57,10 @@ def prepare_png(path) -> pathlib.Path:
 
 
 def save_png(path, pixels):
-    """Writes `[height, width, 1 or 3]` uint8 as PNG, whole or not at all.
+    """Writes `[height, width, 1 or 3]` uint8 as PNG, atomically.
 
     Raises:
-        ValueError: As `prepare_png`.
+        ValueError: See `prepare_png`.
     """
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     with whole_file(prepare_png(path)) as partial:
@@ -68,10 +68,10 @@ def save_png(path, pixels):
 
 
 class SampleGrids:
-    """Draws the same latents again and again as training goes on.
+    """Draws the same latents again and again during training.
 
     Args:
-        folder: Where the grids are written.
+        folder: Folder of the grids.
         generators: The generators to draw with, by the name of their grids.
         num_samples: Images in a grid.
         score: Function from images to numbers by name, or None.

@@ -1,4 +1,4 @@
-"""Stopping a run from outside."""
+"""Graceful stop of a run on SIGTERM or Ctrl-C."""
 
 import contextlib
 import signal

@@ -1,4 +1,4 @@
-"""The networks and optimisers of a run put together, and held to the data."""
+"""Assembles networks and optimisers, and checks them against the data."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,6 +6,7 @@ from absl import logging
 
 from sagan.data import ImageDataset
 from sagan.discriminator import build_discriminator
+from sagan.distributed.replicas import check_replicas
 from sagan.gan import GAN
 from sagan.generator import build_generator
 from sagan.latents import describe_imbalance
@@ -25,11 +26,11 @@ def make_gan(
     accumulation: int,
     class_counts: np.ndarray | None = None,
 ) -> GAN:
-    """Makes the `GAN` that the config describes; arguments as of `train`.
+    """Builds the `GAN` that the config describes; arguments as in `train`.
 
     Raises:
         ValueError: If batch norm is synchronized over replicas, and updates
-            are to be compiled or cut into micro-batches.
+            are compiled or split into micro-batches.
     """
     generator = build_generator()
     _check_batch_norm(generator, jit_compile, accumulation)
@@ -55,11 +56,11 @@ def make_gan(
 
 
 def choose_class_counts(dataset: ImageDataset, labels: str):
-    """Returns the `class_counts` of a `GAN`, by the setting `train.labels`.
+    """Returns the `class_counts` of a `GAN` for the setting `train.labels`.
 
     Raises:
-        ValueError: If labels are to be as in the data, whose classes have not
-            been counted.
+        ValueError: If labels follow the data, whose classes have not been
+            counted.
     """
     counts = dataset.label_histogram
     if labels == "data" and dataset.num_classes and counts is None:
@@ -89,11 +90,13 @@ def _check_batch_norm(generator, jit_compile, accumulation):
 
 
 def check_fit(dataset: ImageDataset, gan: GAN) -> None:
-    """Checks that data, generator and discriminator agree.
+    """Checks that data, generator, discriminator and replicas agree.
 
     Raises:
-        ValueError: If they differ in size, channels, classes or precision.
+        ValueError: If they differ in size, channels, classes or precision, or
+            the batch cannot be divided among replicas and micro-batches.
     """
+    check_replicas(gan.strategy, dataset.batch_size, gan.accumulation)
     data = (dataset.image_size, dataset.channels, dataset.num_classes)
     for network, shape in (
         (gan.generator, gan.generator.image_shape),
@@ -117,17 +120,20 @@ def check_fit(dataset: ImageDataset, gan: GAN) -> None:
 def check_updates(gan: GAN, batch_size: int) -> None:
     """Checks that this device computes the updates of a GAN right.
 
-    To be called outside of a strategy's scope: it is of the default device.
+    Call it outside of a strategy's scope: the default device is checked.
 
     Args:
         gan: The `GAN`.
-        batch_size: Images of a micro-batch on one replica.
+        batch_size: Images of the global batch.
 
     Raises:
-        ValueError: As `check_networks`.
+        ValueError: If it does not, see `check_networks`.
     """
-    # A discriminator update sees real and fake images.
-    images = {gan.generator: batch_size, gan.discriminator: 2 * batch_size}
+    size = batch_size // gan.strategy.num_replicas_in_sync // gan.accumulation
+    # The discriminator sees real and fake images in one call or in two.
+    images = {gan.generator: size, gan.discriminator: size}
+    if gan.joint_batch:
+        images[gan.discriminator] *= 2
     mode = "jit" if gan.jit_compile else "function"
     checked = check_networks(images, describe_machine(), mode)
     logging.info("Checked %s.", checked)

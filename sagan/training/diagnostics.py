@@ -1,4 +1,4 @@
-"""What is worth knowing of a GAN in training besides its losses."""
+"""Scalars about a GAN in training besides its losses."""
 
 from sagan.layers.attention import attention_blocks
 from sagan.layers.spectral_norm import kernel_layers
@@ -11,7 +11,7 @@ def diagnose(gan, d_steps: int) -> dict[str, float]:
 
     Args:
         gan: The `GAN`.
-        d_steps: Discriminator updates a step, to know how many were skipped.
+        d_steps: Discriminator updates per step, to count the skipped ones.
 
     Returns:
         By name: the gate `gamma` of each attention block; the largest singular

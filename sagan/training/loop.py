@@ -2,27 +2,22 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 from absl import logging
 
 from sagan.distributed.workers import Workers
-from sagan.evaluation.best import ScoresInTraining
-from sagan.gan import GAN
 from sagan.optimizers import scales_loss
-from sagan.runs.checkpoints import Checkpoints
-from sagan.runs.logs import RunLog, StepTimer
-from sagan.runs.sample_grids import SampleGrids
+from sagan.runs.logs import StepTimer
 from sagan.runs.signals import stop_signals
-from sagan.training.diagnostics import diagnose
+from sagan.training.run import Follower, Run
 from sagan.training.stability import Health, NotFiniteError, Recovery
 
-# The scalars that say whether a step was sound.
+# Scalars that show whether a step was sound.
 _WATCHED = ("d_loss", "g_loss", "d_gradient_norm", "g_gradient_norm")
 
 
 def step_calls(start, num_steps, steps_per_call):
-    """Yields the numbers of the steps of each call.
+    """Yields the numbers of the steps of each call of the compiled function.
 
     Calls end at multiples of `steps_per_call`, wherever the run starts.
     """
@@ -35,13 +30,13 @@ def step_calls(start, num_steps, steps_per_call):
 
 @dataclasses.dataclass(frozen=True)
 class Periods:
-    """Steps between what is written: as the arguments of `train`.
+    """Steps between outputs of a run, as the arguments of `train`.
 
     Attributes:
-        log_every: Between records of scalars.
-        sample_every: Between sample grids.
-        save_every: Between checkpoints.
-        evaluate_every: Between scores; 0 for none.
+        log_every: Steps between records of scalars.
+        sample_every: Steps between sample grids.
+        save_every: Steps between checkpoints.
+        evaluate_every: Steps between scores; 0 for none.
     """
 
     log_every: int
@@ -49,16 +44,29 @@ class Periods:
     save_every: int
     evaluate_every: int = 0
 
+    def check(self, steps_per_call: int) -> None:
+        """Checks that something can be due only after the last step of a call.
+
+        Raises:
+            ValueError: If a period is not a multiple of `steps_per_call`.
+        """
+        for name, period in dataclasses.asdict(self).items():
+            if period % steps_per_call:
+                raise ValueError(
+                    f"train.{name} is {period}: expected a multiple of "
+                    f"train.steps_per_call, which is {steps_per_call}."
+                )
+
     def due(self, step: int, last: bool, stopped: bool) -> frozenset[str]:
         """Returns what is due after a step.
 
         Args:
-            step: That has been made.
+            step: The step.
             last: Whether no other follows.
-            stopped: Whether somebody waits for the run to stop.
+            stopped: Whether the run was asked to stop.
 
         Returns:
-            Of "log", "sample", "save" and "score".
+            Some of "log", "sample", "save" and "score".
         """
         due = {
             what
@@ -75,64 +83,16 @@ class Periods:
         return frozenset(due)
 
 
-@dataclasses.dataclass(frozen=True)
-class Outputs:
-    """Where a run's scalars, grids, checkpoints and scores go.
-
-    Attributes:
-        gan: Whose they are.
-        d_steps: Discriminator updates a step.
-        log: Of scalars.
-        grids: Of samples.
-        checkpoints: Of all state.
-        scores: Of the moving average, or None.
-    """
-
-    gan: GAN
-    d_steps: int
-    log: RunLog
-    grids: SampleGrids
-    checkpoints: Checkpoints
-    scores: ScoresInTraining | None = None
-
-    def write(
-        self, step: int, values: dict[str, float], due, save_first: bool
-    ) -> None:
-        """Writes what is due after a step.
-
-        Args:
-            step: The step.
-            values: Its scalars by name.
-            due: As `Periods.due` returns it.
-            save_first: Whether the rest may be cut short.
-        """
-        # Last, so that whatever is due has been written when there is a
-        # checkpoint; first where that takes long, may fail or be cut short.
-        save_first = save_first or "score" in due
-        checkpoint = self.checkpoints.save(step) if save_first else None
-        if "log" in due:
-            values = values | diagnose(self.gan, self.d_steps)
-            values |= self.grids.scores() if "sample" in due else {}
-            values |= self.scores.measure(step) if "score" in due else {}
-            self.log.scalars(step, values)
-        if "score" in due:
-            self.scores.keep_best(checkpoint)
-        if "sample" in due:
-            self.grids.save(step, self.log)
-        if "save" in due and not save_first:
-            self.checkpoints.save(step)
-
-
 def run_steps(
     gan,
     batches,
     calls,
     num_steps: int,
+    images_per_step: int,
     periods: Periods,
     workers: Workers,
     recovery: Recovery,
-    outputs: Outputs | None,
-    assist: Callable[[], None] | None = None,
+    run: Run | Follower,
 ) -> str | None:
     """Runs the training steps; writes what is due after each call.
 
@@ -141,20 +101,20 @@ def run_steps(
 
     Args:
         gan: The `GAN`.
-        batches: Iterator of each step's images and labels.
-        calls: The numbers of the steps of each call.
+        batches: Iterator of the images and labels of each step.
+        calls: Numbers of the steps of each call.
         num_steps: The last of them.
+        images_per_step: Real images that a step uses.
         periods: When what is due.
-        workers: That run the same loop.
-        recovery: From losses that are not finite.
-        outputs: Where it is written; None for a worker that writes nothing.
-        assist: What such a worker does when a score is due.
+        workers: Workers that run the same loop.
+        recovery: Recovery from losses that are not finite.
+        run: What is due is written to it.
 
     Returns:
-        The name of the signal that stopped the run before its end, or None.
+        Name of the signal that stopped the run before its end, or None.
     """
     health = Health(scaled_loss=scales_loss(gan.g_optimizer))
-    read = functools.partial(_read, health, recovery, outputs)
+    read = functools.partial(_read, health, recovery, run)
     timer = StepTimer()
     unread = None
     with stop_signals() as stop:
@@ -179,44 +139,40 @@ def run_steps(
                 logging.info("First step after %.1f s.", timer.busy)
                 if "log" not in due:
                     timer = StepTimer()
-            if due and outputs:
+            if due:
                 values = {name: float(v[-1]) for name, v in scalars.items()}
                 if "log" in due:
                     health.check_collapse(step, values)
-                    values |= timer.measure(outputs.log.images_per_step)
-                outputs.write(step, values, due, save_first=stopped)
-            elif "score" in due:
-                assist()
+                    values |= timer.measure(images_per_step)
+                run.write(step, values, due, save_first=stopped)
             if stopped and step < num_steps:
                 # If not this worker, another was asked to stop.
                 stopped_by = stop.requested or "SIGTERM"
                 logging.info(
-                    "Stopped by %s after step %d%s. The same command goes on.",
+                    "Stopped by %s after step %d, which is saved. The same "
+                    "command resumes the run.",
                     stopped_by,
                     step,
-                    ", which is saved" if outputs else "",
                 )
                 return stopped_by
-    logging.info("All %d steps are made.", num_steps)
+    logging.info("All %d steps are done.", num_steps)
     return None
 
 
-def _read(health, recovery, outputs, steps, scalars) -> bool:
+def _read(health, recovery, run, steps, scalars) -> bool:
     """Waits for the losses of some steps, checks and shows them.
 
     Returns:
         Whether they are finite; if not, the run is restored.
     """
     columns = [scalars[name].numpy() for name in _WATCHED]
-    newest = outputs.checkpoints.newest if outputs else lambda: "worker 0's"
     for step, *row in zip(steps, *columns, strict=True):
         values = dict(zip(_WATCHED, map(float, row), strict=True))
         try:
-            health.check_finite(step, values, newest)
+            health.check_finite(step, values, run.newest_checkpoint)
         except NotFiniteError as error:
             recovery.restore(steps[-1], error)
             return False
-    if outputs:
-        losses = {name: values[name] for name in ("d_loss", "g_loss")}
-        outputs.log.advance(len(steps), **losses)
+    losses = {name: values[name] for name in ("d_loss", "g_loss")}
+    run.advance(len(steps), **losses)
     return True

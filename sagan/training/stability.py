@@ -1,4 +1,4 @@
-"""Signs that a run has gone wrong: values that are not finite, and collapse."""
+"""Detects non-finite losses and collapse, and recovers from the former."""
 
 import math
 
@@ -38,7 +38,7 @@ class Health:
 
     Args:
         scaled_loss: Whether losses are scaled dynamically, in which case
-            values that are not finite are expected now and then.
+            non-finite values are expected now and then.
     """
 
     def __init__(self, scaled_loss: bool):
@@ -51,7 +51,7 @@ class Health:
         """Checks the scalars of a step.
 
         Args:
-            step: Of the scalars.
+            step: Step of the scalars.
             scalars: Floats by name.
             last_good: Function that returns the path of the last checkpoint,
                 or None.
@@ -60,7 +60,7 @@ class Health:
             Whether all are finite.
 
         Raises:
-            NotFiniteError: If they are not, more often in a row than loss
+            NotFiniteError: If they are not, more times in a row than loss
                 scaling explains.
         """
         bad = {k: v for k, v in scalars.items() if not math.isfinite(v)}
@@ -121,17 +121,17 @@ class Health:
 
 
 class Recovery:
-    """Puts a run back to its newest checkpoint, all but its step.
+    """Restores everything except the step from the newest checkpoint.
 
     Images and latents are functions of the step, so those that led to the
-    failure do not come again, nothing but the checkpoint says how the run goes
-    on, and it ends where it was to end.
+    failure do not return, the run depends on nothing but the checkpoint, and
+    it ends at the step it was meant to end at.
 
     Args:
         gan: The `GAN` that is trained.
-        workers: All of which must restore together.
-        checkpoints: Of the run; None for a worker that is not the chief.
-        max_restores: How often, as long as the process lasts; 0 for never.
+        workers: Workers, which restore together.
+        checkpoints: Checkpoints of the run; None if not the chief.
+        max_restores: Maximum number of restores in this process.
     """
 
     def __init__(
@@ -147,14 +147,14 @@ class Recovery:
         self.left = max_restores
 
     def restore(self, step: int, error: FloatingPointError) -> None:
-        """Restores all but the step.
+        """Restores everything except the step.
 
         Args:
-            step: The last one made.
-            error: `NotFiniteError`, what has failed in it or in one before it.
+            step: Last step that was run.
+            error: `NotFiniteError` of it or of one before it.
 
         Raises:
-            FloatingPointError: `error`, if no restore is left or there is no
+            FloatingPointError: `error`, if there is no restore left or no
                 checkpoint.
         """
         if not self.left or not self._has_checkpoint():

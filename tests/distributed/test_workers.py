@@ -95,5 +95,5 @@ def test_sigterm_to_one_worker_stops_all_and_a_lost_one_ends_all(tmp_path):
     # What is promised is 30 s on a machine that is not busy with tests.
     assert time.monotonic() - started < 60
     assert launcher.returncode not in (0, 128 + signal.SIGTERM)
-    assert f"Going on at step {stopped}" in errors
+    assert f"Resuming at step {stopped}" in errors
     assert "Worker 0 of 2 ends: another worker has ended" in errors

@@ -18,7 +18,7 @@ from sagan.runs.checkpoints import Checkpoints
 from sagan.runs.files import (
     check_writable,
     explain_write_errors,
-    hold,
+    lock_run,
     write_text,
 )
 from sagan.runs.logs import RunLog, read_metrics
@@ -87,7 +87,7 @@ def test_a_full_disk_stops_records_and_grids(small_disk):
     run = small_disk / "run"
 
     def log_for_ever():
-        with hold(run), RunLog(run, 0, 1000, images_per_step=1) as log:
+        with lock_run(run), RunLog(run, 0, 1000, images_per_step=1) as log:
             _fill(small_disk, leave=8_192)
             for step in itertools.count(1):
                 log.advance(1)
@@ -100,18 +100,18 @@ def test_a_full_disk_stops_records_and_grids(small_disk):
     assert written == list(range(1, len(written) + 1))
     noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)
     grid = run / "samples" / "grid.png"
-    with pytest.raises(OSError, match=FULL), hold(run):
+    with pytest.raises(OSError, match=FULL), lock_run(run):
         save_png(grid, noise)
     assert not list(run.rglob("*grid.png"))
     (small_disk / "other").unlink()
-    with hold(run):
+    with lock_run(run):
         save_png(grid, noise)
     assert grid.exists()
 
 
 def test_a_read_only_disk_is_named(small_disk):
     run = small_disk / "run"
-    with hold(run):
+    with lock_run(run):
         pass
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     message = "Read-only file system: .* Make it writable"
@@ -124,20 +124,20 @@ def test_a_read_only_disk_is_named(small_disk):
 
 def test_the_lock_ends_with_its_process(tmp_path):
     script = (
-        "import sys, time; from sagan.runs.files import hold\n"
-        f"with hold({str(tmp_path)!r}):\n"
+        "import sys, time; from sagan.runs.files import lock_run\n"
+        f"with lock_run({str(tmp_path)!r}):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(ValueError, match="Another process"), hold(tmp_path):
+    with pytest.raises(ValueError, match="Another process"), lock_run(tmp_path):
         pass
     holder.kill()
     holder.wait()
     (tmp_path / ".partial_1_config.gin").write_text("half")
-    with hold(tmp_path):
+    with lock_run(tmp_path):
         assert os.listdir(tmp_path) == [".lock"]
 
 
@@ -146,7 +146,7 @@ def test_without_locks_there_is_a_warning(tmp_path, monkeypatch, caplog):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with hold(tmp_path):
+    with lock_run(tmp_path):
         assert "has no locks (No locks available)" in caplog.text
 
 

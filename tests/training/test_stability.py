@@ -52,7 +52,7 @@ def test_a_poisoned_step_is_left_behind_to_the_bit(
 ):
     monkeypatch.chdir(__file__.rpartition("/tests/")[0])
     # Scores of 512 samples are not the question.
-    monkeypatch.setattr("sagan.training.train.agreement", None)
+    monkeypatch.setattr("sagan.training.run.agreement", None)
     poison(monkeypatch, 3)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(whole, "NUM_STEPS = 5")

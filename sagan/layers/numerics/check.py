@@ -7,6 +7,7 @@ on processor, dtype, shape and version, so it is measured where a run is.
 """
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ def check_operations(
     if not wrong:
         return
     # A convolution has no other implementation: its dtype has to go.
-    wrong.sort(key=lambda d: (d.operation.is_pointwise, -d.relative))
+    wrong.sort(key=_order)
     worst = wrong[0]
     name, dtype = worst.operation.name, worst.operation.dtype
     if worst.operation.is_pointwise:
@@ -91,6 +92,13 @@ def check_operations(
     else:
         name, fix = f"The {name}", _without_dtype(dtype)
     raise ValueError(f"{name} is wrong in {dtype} on {machine}: {worst}. {fix}")
+
+
+def _order(deviation):
+    error = (
+        deviation.relative if math.isfinite(deviation.relative) else math.inf
+    )
+    return deviation.operation.is_pointwise, -error
 
 
 def _others(wrong, mode, gradients):

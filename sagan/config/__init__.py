@@ -1,0 +1,42 @@
+"""Gin configs: parsing with helpful errors, and checked settings."""
+
+from sagan.config.checked import (
+    AtLeast,
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    Range,
+    check_size,
+    checked,
+    mismatch,
+)
+from sagan.config.parsing import (
+    CONFIG_FILE,
+    OPERATIVE_CONFIG_FILE,
+    config_batch_size,
+    config_name,
+    parse_config,
+    train_settings,
+)
+from sagan.config.statements import Literals, Macro
+
+__all__ = [
+    "CONFIG_FILE",
+    "OPERATIVE_CONFIG_FILE",
+    "AtLeast",
+    "Count",
+    "Fraction",
+    "Literals",
+    "Macro",
+    "Natural",
+    "NonNegative",
+    "Range",
+    "check_size",
+    "checked",
+    "config_batch_size",
+    "config_name",
+    "mismatch",
+    "parse_config",
+    "train_settings",
+]
