@@ -1,4 +1,4 @@
-"""From a dataset's name to batches: checks, preprocessing, cache."""
+"""`make_dataset`: opens a dataset by name, checks it and makes its batches."""
 
 import contextlib
 import functools
@@ -47,33 +47,32 @@ def make_dataset(
 ) -> ImageDataset:
     """Opens a dataset, checks it and makes its endless sequence of batches.
 
-    The sequence is a function of the arguments alone, so a resumed run sees
-    the batches an uninterrupted one would have.
+    The sequence depends only on the arguments, so a resumed run sees the
+    batches an uninterrupted one would have seen.
 
     Args:
         name: "folder:PATH", "synthetic", "synthetic_positions", or a dataset
             of TFDS.
-        image_size: Side of the images in pixels.
-        batch_size: Images in a batch: of all devices together.
-        seed: Seed of the order and the flips, not negative.
+        image_size: Height and width of the images in pixels.
+        batch_size: Images per batch, over all devices.
+        seed: Seed for the order and the flips, not negative.
         channels: 3, or 1 for grey images.
         num_classes: Number of classes in the data, or 0 to ignore labels.
         split: Split or slice ("train[:90%]") of a TFDS dataset; "train" or
-            "test" of the synthetic ones.
-        flip: Whether half of the images, chosen anew each epoch, are mirrored.
-        cache: Whether all prepared images are held in memory as uint8. If not,
-            they are decoded as they are needed.
-        shuffle_buffer: Number of encoded examples a TFDS dataset is shuffled
-            among when it is not cached, after the order of its files was drawn
-            for the epoch. Cached images and folders are always shuffled as a
-            whole.
-        shards: Parts that a TFDS dataset which is not cached is cut into, a
-            divisor of the batch. Each is shuffled by itself and has as many
-            images in every batch, so that of several workers, whose number
-            divides it, each reads only its own part of the files.
-        num_examples: Size of a synthetic dataset, 10,000 if not given.
-        crop_size: Side of the centre square that is kept before resizing, in
-            pixels; by default that of `CUSTOMARY_CROPS`, or the largest.
+            "test" of a synthetic one.
+        flip: Whether to mirror half of the images, redrawn in each epoch.
+        cache: Whether to hold all prepared images in memory as uint8 instead
+            of decoding them on demand.
+        shuffle_buffer: Number of encoded examples among which an uncached TFDS
+            dataset is shuffled, after the order of its files was drawn for the
+            epoch. Cached images and folders are always shuffled as a whole.
+        shards: Number of parts of an uncached TFDS dataset, a divisor of the
+            batch size. Each is shuffled separately and has equally many images
+            in every batch, so that each of several workers, whose number
+            divides it, reads only its own part of the files.
+        num_examples: Size of a synthetic dataset, by default 10,000.
+        crop_size: Side of the centre crop before resizing, in pixels; by
+            default that of `CUSTOMARY_CROPS`, or the largest.
         max_unreadable: Largest tolerated fraction of broken files in a folder.
         data_dir: Folder of prepared TFDS datasets; by default TFDS's own.
         download: Whether TFDS may download and prepare a missing dataset.
@@ -254,7 +253,7 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
         images, labels = fill_cache(folder, prepare, shape)
     else:
         images, labels = prepare_some(folder, prepare)
-        # Which files can be read must be known before positions mean anything.
+        # Positions count readable files, so all must be tried first.
         for _ in folder.examples().map(lambda image, label: label).batch(256):
             pass
     folder.drop_unreadable(max_unreadable)
@@ -266,7 +265,7 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
 
 
 def _open_tfds(source, prepare, shape, buffers, num_classes):
-    """Streams a shard through each of `buffers`, or caches if it is None."""
+    """Streams one shard through each of `buffers`; caches if that is None."""
     if buffers is None:
         images, labels = fill_cache(source, prepare, shape)
     else:

@@ -1,4 +1,4 @@
-"""A set of images as a feature network sees it: what scores are made of."""
+"""Features of a set of images, from which scores are computed."""
 
 import collections
 import dataclasses
@@ -16,13 +16,13 @@ class Embedded:
     """Features of a set of images.
 
     Attributes:
-        count: Images in the set.
-        mean: Of all features, `[features]`, float64.
-        covariance: Of all features, `[features, features]`, float64.
-        features: Of the first images, `[kept, features]`, float32.
-        labels: Of the same, `[kept]`, int32.
-        class_counts: Number of images by label, of all, int64.
-        logits: Of all images, `[count, classes]`, float32, or None.
+        count: Number of images in the set.
+        mean: Mean over all images, `[features]`, float64.
+        covariance: Covariance over all images, `[features, features]`, float64.
+        features: Features of the first images, `[kept, features]`, float32.
+        labels: Labels of the first images, `[kept]`, int32.
+        class_counts: Number of images per label, over all images, int64.
+        logits: Logits of all images, `[count, classes]`, float32, or None.
     """
 
     count: int
@@ -34,7 +34,7 @@ class Embedded:
     logits: np.ndarray | None
 
     def save(self, path) -> None:
-        """Writes an `.npz` file, whole or not at all."""
+        """Writes an `.npz` file atomically."""
         arrays = {k: v for k, v in vars(self).items() if v is not None}
         with whole_file(path) as partial:
             np.savez(partial, **arrays)
@@ -54,17 +54,17 @@ def embed_images(
     kept: int,
     keep_logits: bool = True,
 ) -> Embedded:
-    """Embeds images a batch at a time; they are not held.
+    """Embeds batches of images without keeping the images.
 
-    Images are first rounded to 0..255, as if they had been written to a file:
-    real ones were.
+    Images are first rounded to 0..255, as if read from a file like the real
+    ones.
 
     Args:
         network: The feature network.
         batches: Images `[batch, height, width, channels]`, float in [-1, 1],
             and labels `[batch]`, integer.
-        kept: Of how many images the features themselves are kept.
-        keep_logits: Whether logits are kept, of all images.
+        kept: Number of images whose features are kept.
+        keep_logits: Whether to keep the logits of all images.
 
     Raises:
         ValueError: If a pixel or a feature is not finite, naming the image, or
@@ -102,7 +102,7 @@ def embed_images(
 
 
 def quantise(images: np.ndarray) -> np.ndarray:
-    """Rounds images in [-1, 1] to 256 values, clipping what lies outside."""
+    """Rounds images in [-1, 1] to 256 values, clipping values outside."""
     values = np.clip(np.rint((images + 1.0) * 127.5), 0.0, 255.0)
     return (values / 127.5 - 1.0).astype(np.float32)
 

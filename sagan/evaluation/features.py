@@ -1,4 +1,4 @@
-"""What embeds an image: a classifier, the Inception graph, or any model."""
+"""Feature networks: a classifier, the Inception graph, or any model."""
 
 import dataclasses
 import pathlib
@@ -17,12 +17,13 @@ class FeatureNetwork:
     """A network whose features compare sets of images.
 
     Attributes:
-        name: Of the network, for records and file names.
-        sha256: Of its weights. Scores under different ones do not compare.
-        resize: What is done to the size of images before they are embedded.
-        embed: From images `[batch, height, width, channels]`, float32 in [-1,
-            1], to features `[batch, features]` and logits `[batch, classes]`
-            or None, both float32.
+        name: Name for records and file names.
+        sha256: Hash of its weights; scores under different hashes do not
+            compare.
+        resize: Description of how images are resized before embedding.
+        embed: Function from images `[batch, height, width, channels]`, float32
+            in [-1, 1], to features `[batch, features]` and logits `[batch,
+            classes]` or None, both float32.
     """
 
     name: str
@@ -35,15 +36,14 @@ def open_features(path) -> FeatureNetwork:
     """Opens a feature network from a file or folder.
 
     Args:
-        path: A folder of `sagan.classifier`; a frozen graph (`.pb`), taken as
-            Inception's; a Keras model (`.keras`); or a SavedModel. The last
-            two take images in [-1, 1], resized to their input if that has a
-            size, and return features or features and logits. A graph or a
-            SavedModel can hold any operation of TensorFlow, those that read
-            and write files too.
+        path: A folder of `sagan.classifier`, a frozen Inception graph (`.pb`),
+            a Keras model (`.keras`), or a SavedModel. The last two take images
+            in [-1, 1], resized to their input if that has a fixed size, and
+            return features, or features and logits. A graph or a SavedModel
+            can contain any TensorFlow operation, including file access.
 
     Raises:
-        ValueError: If there is none of these, or it cannot be read.
+        ValueError: If it is none of these, or cannot be read.
     """
     path = pathlib.Path(path)
     if (path / CLASSIFIER_FILE).is_file():
@@ -79,7 +79,7 @@ def _open_classifier(path):
 
 def _open_keras(path):
     try:
-        # Safe mode refuses layers that are Python code.
+        # Safe mode refuses layers that contain Python code.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, TypeError) as error:
         raise ValueError(
@@ -116,7 +116,7 @@ def _open_saved_model(path):
         # By name: features before logits, output_0 before output_1.
         return [outputs[name] for name in sorted(outputs)]
 
-    # The signature holds no reference to the variables of its model.
+    # The signature does not keep its model's variables alive.
     call.model = model
     return _general(path.name, file_sha256(*files), spec.shape[1:4], call)
 
@@ -145,5 +145,5 @@ def _general(name, sha256, shape, model):
 
 
 def as_file_name(text: str) -> str:
-    """Returns a text with nothing in it that a file name may not have."""
+    """Replaces the characters of a text that a file name may not contain."""
     return "".join(c if c.isalnum() or c in "-._" else "-" for c in text)

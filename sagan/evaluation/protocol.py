@@ -1,4 +1,4 @@
-"""The protocol of a config's scores: feature network, real images, numbers."""
+"""Evaluation protocol: feature network, real images and sample sizes."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ from sagan.runs.machine import peak_memory_bytes
 WEIGHTS = ("ema", "raw")
 CLASSIFIER, INCEPTION = "classifier", "inception"
 _INCEPTION_FOLDER = "~/.cache/sagan"
-# So many images that each has its neighbours.
+# Enough images that each has its neighbours.
 Enough = Annotated[int, AtLeast(NEIGHBOURS + 1)]
 
 
@@ -45,17 +45,18 @@ class Evaluation:
 
     Attributes:
         network: The feature network.
-        real: The real images, embedded.
-        floor: Scores of other real images against these, as many as are
-            generated if there are so many: what a perfect generator has.
-        protocol: What two scores must share to be compared.
-        num_samples: Generated images.
-        num_classes: Of the labels, 0 if they are not used.
-        seed: Of the latents.
-        kept: Of how many images features are kept, for other scores than FID.
-        strategy: On whose replicas images are generated.
-        class_counts: Real images by class, if labels of generated images are
-            as frequent; None for uniform labels.
+        real: Features of the real images.
+        floor: Scores of other real images against these, if possible as many
+            as are generated: what a perfect generator reaches.
+        protocol: What two scores must share to be comparable.
+        num_samples: Number of generated images.
+        num_classes: Number of classes, 0 if labels are not used.
+        seed: Seed for the latents.
+        kept: Number of images whose features are kept, for scores other than
+            FID.
+        strategy: Strategy on whose replicas images are generated.
+        class_counts: Real images per class, if labels of generated images are
+            to be as frequent; None for uniform labels.
     """
 
     network: FeatureNetwork
@@ -72,13 +73,13 @@ class Evaluation:
     def record(
         self, generator, step: int, weights: str, statistics: str = "moving"
     ) -> dict[str, object]:
-        """Scores a generator; returns the record, which JSON can hold.
+        """Scores a generator and returns the record, as JSON values.
 
         Args:
-            generator: A `Generator`; left as it was.
-            step: Of its checkpoint.
-            weights: Of `WEIGHTS`: which they are.
-            statistics: Of `STATISTICS`: what batch norm normalises with.
+            generator: A `Generator`; left unchanged.
+            step: Step of its checkpoint.
+            weights: Which weights it has, one of `WEIGHTS`.
+            statistics: Batch-norm statistics, one of `STATISTICS`.
 
         Raises:
             ValueError: If a generated image is not finite.
@@ -126,37 +127,37 @@ def make_evaluation(
     kept: Enough = 10_000,
     labels: Labels = "uniform",
 ) -> Evaluation:
-    """Opens what scores need, by the config's data set.
+    """Makes the evaluation of the config's data set.
 
     Args:
         workdir: The run's folder.
-        data_dir: Where TFDS data sets are; None for the TFDS default.
-        strategy: On whose replicas images are generated and, if they are of
-            one machine, embedded; None for one.
-        features: "classifier" for the one in runs/classifier_NAME, of the
+        data_dir: Folder of TFDS data sets; None for the TFDS default.
+        strategy: Strategy on whose replicas images are generated and, if they
+            are of one machine, embedded; None for one device.
+        features: "classifier" for the one in runs/classifier_NAME, with the
             name of the data set; "inception" for the graph in ~/.cache/sagan,
-            fetched there the first time; or a path, see `open_features`.
-        num_samples: Generated images.
-        num_real: Real images; None for all.
-        split: Real images that the generated ones are compared with; None for
-            those the run trains on.
-        floor_split: Real images that are scored like generated ones. Where
-            they are among the others, and in a folder of images, two halves
-            are compared.
-        seed: Of the latents.
-        kept: Of how many real and generated images other scores than FID and
-            IS are computed.
-        labels: Labels of generated images: "uniform", or as frequent as those
-            of the real images, "data".
+            downloaded at first use; or a path, see `open_features`.
+        num_samples: Number of generated images.
+        num_real: Number of real images; None for all.
+        split: Split of the real images to compare with; None for that of
+            training.
+        floor_split: Split of other real images, scored like generated ones.
+            If `split` contains it, or the data set is a folder, two halves of
+            the real images are compared instead.
+        seed: Seed for the latents.
+        kept: Number of real and of generated images from which scores other
+            than FID and IS are computed.
+        labels: Labels of generated images: "uniform", or "data" for the
+            frequencies of the real images.
 
     Raises:
-        ValueError: If a setting is out of range, or something is not there.
+        ValueError: If a setting is out of range, or something is missing.
     """
     split = split or config_split()
-    # First: that it is not there is known at once, data may take long.
+    # First, since a missing one is noticed at once and data may take long.
     name = gin.get_bindings("make_dataset").get("name")
     strategy = strategy or tf.distribute.get_strategy()
-    # Of several workers the chief alone embeds.
+    # With several workers, only the chief embeds.
     alone = is_mirrored(strategy)
     if labels == "data" and strategy.num_replicas_in_sync > 1 and not alone:
         raise ValueError(
@@ -226,7 +227,7 @@ def make_evaluation(
 
 
 def _class_counts(real, num_classes, labels):
-    """Returns real images by class, if generated ones are to be as frequent."""
+    """Returns real images per class if labels are to be drawn from them."""
     if not num_classes:
         return None
     counts = np.zeros(num_classes, np.int64)
@@ -239,7 +240,7 @@ def _class_counts(real, num_classes, labels):
 
 
 def _describe(network, dataset):
-    """What a protocol says of the network, the images and their handling."""
+    """Returns the protocol of the network, the images and their processing."""
     return {
         "dataset": dataset.name,
         "real_seed": REAL_SEED,
@@ -256,7 +257,7 @@ def _describe(network, dataset):
 
 
 def _check_images(network, dataset):
-    """Embeds a grey image, so that one of the wrong size is a short error."""
+    """Embeds a grey image, to report a wrong size in one line."""
     shape = [1, dataset.image_size, dataset.image_size, dataset.channels]
     try:
         network.embed(tf.zeros(shape))
@@ -269,7 +270,7 @@ def _check_images(network, dataset):
 
 
 def _uses_tensor_float_32():
-    """Whether factors are rounded to TF32, which only a GPU does."""
+    """Returns whether products round to TF32, which only GPUs do."""
     on = tf.config.experimental.tensor_float_32_execution_enabled()
     return bool(on and tf.config.list_physical_devices("GPU"))
 

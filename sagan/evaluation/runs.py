@@ -33,32 +33,32 @@ ALL, LAST, BEST = "all", "last", "best"
 def evaluate_run(
     workdir, data_dir, step: str, weights: Iterable[str], statistics
 ) -> list[str]:
-    """Scores checkpoints of a run, and puts each score on record.
+    """Scores checkpoints of a run and records the scores.
 
-    The run's config is parsed already.
+    The run's config must have been parsed.
 
     Args:
         workdir: The run's folder.
-        data_dir: Where TFDS data sets are; None for the TFDS default.
+        data_dir: Folder of TFDS data sets; None for the TFDS default.
         step: "all", "last", "best" (of those scored in training) or a step.
-        weights: Of `WEIGHTS`.
-        statistics: Of `STATISTICS`.
+        weights: Weights to score, from `WEIGHTS`.
+        statistics: Batch-norm statistics to use, from `STATISTICS`.
 
     Returns:
         Lines of a table.
 
     Raises:
-        ValueError: If there is no such checkpoint, or no way to score it.
+        ValueError: If there is no such checkpoint, or it cannot be scored.
     """
     folder, steps = find_steps(workdir, step)
-    # As the run was, and as its scores in training were.
+    # As in training, and as in its scores during training.
     tf.config.experimental.enable_tensor_float_32_execution(
         train_settings()["tensor_float_32"]
     )
     strategy = make_local_strategy()
     with strategy.scope():
         generator = build_generator()
-    # Before the data are opened, which may take long.
+    # Before opening the data, which may take long.
     restore_generator(folder, generator, steps[0], ema=True)
     checked = check_networks(
         {generator: BATCH_SIZE}, describe_machine(), gradients=False
@@ -85,7 +85,7 @@ def evaluate_run(
 
 
 def recorded_tables(workdir) -> list[str]:
-    """Returns tables of the scores on record, one for each protocol.
+    """Returns tables of the recorded scores, one per protocol.
 
     Raises:
         ValueError: If there are none.
@@ -97,7 +97,7 @@ def recorded_tables(workdir) -> list[str]:
 
 
 def find_steps(workdir, step: str) -> tuple[pathlib.Path, list[int]]:
-    """Returns the folder of checkpoints, and the steps asked for.
+    """Returns the folder of checkpoints and the requested steps.
 
     Raises:
         ValueError: If there are none.
