@@ -170,8 +170,8 @@ def reading(source: str, fix: str):
         if _LOST_WORKER in str(error):
             raise
         raise OSError(
-            f"{source} cannot be read: {_reason(str(error))}. {fix} A run "
-            "then goes on from its last checkpoint by the same command."
+            f"{source} cannot be read: {_reason(str(error))}. {fix} The same "
+            "command then resumes a run from its last checkpoint."
         ) from error
 
 

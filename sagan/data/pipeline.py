@@ -87,8 +87,8 @@ def make_dataset(
     _check_arguments(name, channels)
     if num_examples is not None and not is_synthetic(name):
         raise ValueError(
-            f"num_examples={num_examples} is for synthetic sets alone; for "
-            f"part of a TFDS dataset use split='train[:{num_examples}]'."
+            f"num_examples={num_examples} is for synthetic sets only; for part "
+            f"of a TFDS dataset use split='train[:{num_examples}]'."
         )
     _check_shards(shards, name, cache, batch_size, shuffle_buffer)
     started = time.monotonic()
@@ -203,19 +203,19 @@ def _check_contents(name, images, labels, num_classes):
     """Checks the images and labels of a source, or a sample of them."""
     if len(images) and images.min() == images.max():
         raise ValueError(
-            f"Every pixel looked at in {name!r} is {images.min()}: the images "
+            f"Every pixel sampled from {name!r} is {images.min()}: the images "
             "are blank. Check the source."
         )
     if len(images) and images.max() <= 2:
         raise ValueError(
-            f"No pixel looked at in {name!r} is above {images.max()}: images "
+            f"No pixel sampled from {name!r} exceeds {images.max()}: images "
             "must be uint8 from 0 to 255, not scaled to [0, 1]."
         )
     if num_classes and len(labels) and labels.max() >= num_classes:
         raise ValueError(
             f"{name!r} has an example of class {labels.max()}, but has "
             f"{num_classes} classes, 0 to {num_classes - 1}: its files do not "
-            "fit its description; prepare it anew."
+            "match its description; prepare it again."
         )
     if num_classes and len(labels) and labels.min() < 0:
         raise ValueError(

@@ -51,7 +51,7 @@ def how_to_repair(folder: str) -> str:
     """Returns what to do if files of a prepared dataset are damaged."""
     return (
         f"Put its files back as they were, or delete {folder!r} and add "
-        "--download to the same command to prepare it anew."
+        "--download to the same command to prepare it again."
     )
 
 
@@ -144,7 +144,7 @@ def _prepare(builder):
             f"Downloading {builder.info.full_name} failed: "
             f"{type(error).__name__}: {str(error)[:300]}\nIf the host refuses "
             "or limits downloads (Google Drive does, for celeb_a), fetch the "
-            "images by another way, unpack them in a folder and use "
+            "images another way, unpack them into a folder and use "
             "make_dataset.name = 'folder:PATH'."
         ) from error
 

@@ -102,8 +102,8 @@ class ScoresInTraining:
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(path.parent, aside)
             logging.error(
-                "%s is damaged. Its folder is now %s, and the best checkpoint "
-                "is sought among those from here on.",
+                "%s is damaged. Its folder is now %s; the best checkpoint is "
+                "chosen among those from now on.",
                 path,
                 aside,
             )

@@ -323,7 +323,7 @@ def load_classifier(workdir) -> Classifier:
         raise ValueError(
             f"The classifier {path} is right on {accuracy:.2%} of "
             f"{record['num_test_images']} test images, required are "
-            f"{least:.2%}: too few for it to score anything. Train longer "
+            f"{least:.2%}: too few to score images with it. Train longer "
             "(EPOCHS) or wider (build_classifier.stages)."
         )
     try:

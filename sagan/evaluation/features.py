@@ -59,7 +59,7 @@ def open_features(path) -> FeatureNetwork:
         return _open_keras(path)
     if (path / "saved_model.pb").is_file():
         return _open_saved_model(path)
-    what = "is no feature network" if path.exists() else "does not exist"
+    what = "is not a feature network" if path.exists() else "does not exist"
     raise ValueError(
         f"{path} {what}: expected 'classifier', 'inception', a folder in which "
         "python -m sagan.classifier finished, a frozen Inception graph (.pb), "

@@ -197,8 +197,8 @@ def make_evaluation(
         logging.warning("Real images: %s", text)
     if other.count != num_samples:
         logging.warning(
-            "The floor is of %d real images, scores are of %d generated ones: "
-            "the bias of FID goes as one over their number.",
+            "The floor uses %d real images and scores %d generated ones: the "
+            "bias of FID is inversely proportional to their number.",
             other.count,
             num_samples,
         )

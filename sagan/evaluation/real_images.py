@@ -95,14 +95,14 @@ def embed_real(
         try:
             return Embedded.load(path)
         except _UNREADABLE as error:
-            logging.warning("%s is damaged (%s): made anew.", path, error)
+            logging.warning("%s is damaged (%s): rebuilt.", path, error)
     images = _images(dataset, num_images, _PARTS[part])
     embedded = embed_images(network, images, kept, keep_logits)
     try:
         embedded.save(path)
         logging.info("Wrote %s.", path)
     except OSError as error:
-        logging.warning("Features of real images are not kept: %s", error)
+        logging.warning("Features of real images are not cached: %s", error)
     return embedded
 
 

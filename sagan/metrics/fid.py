@@ -217,7 +217,7 @@ def _warnings(counts, num_features):
     if left_out:
         texts.append(
             f"{len(left_out)} of {len(counts)} classes are not in the mean, "
-            "for want of two real and two generated samples: "
+            "as they lack two real and two generated samples: "
             f"{_listed(left_out)}."
         )
     scored = [count for count in counts.values() if count >= 2]
