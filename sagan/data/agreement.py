@@ -15,10 +15,8 @@ from sagan.data.synthetic import KINDS, PALETTE, shape_masks
 # shapes reach about 0.8, two shapes or a ragged one stay below 0.7.
 _SMALLEST_OVERLAP = 0.72
 
-
 # Chroma of the most coloured pixels below which a half is blank; 190 is ideal.
 _SMALLEST_CHROMA = 60.0
-
 
 # Cosine between a colour and its palette entry: 25 of the 30 degrees to the
 # border with the next hue.

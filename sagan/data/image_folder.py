@@ -14,20 +14,16 @@ from sagan.data.readers import call_python
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
-
 # Whatever a file's name says. Pillow hands some other formats to external
 # programs: PostScript, in a file of any name, would be run by Ghostscript.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-
 
 # Files whose headers claim more are refused undecoded: the largest photographs
 # have 200 million, and a few KB may claim any number.
 MAX_PIXELS = 200_000_000
 
-
 # Pillow warns above its limit and refuses above twice that.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
-
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 

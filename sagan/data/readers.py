@@ -230,5 +230,4 @@ class _Calls:
 
 _CALLS = _Calls()
 
-
 atexit.register(_CALLS.close)

@@ -39,11 +39,11 @@ class ScoresInTraining:
     def __init__(
         self, workdir, evaluation: Evaluation, generator, by, statistics
     ):
-        if by not in evaluation.floor:
+        if by not in evaluation.real_reference:
             raise ValueError(
                 f"train.best_by is {by!r}, which these scores lack: expected "
-                f"one of {', '.join(evaluation.floor)}. IS needs a feature "
-                "network with logits, intra_fid needs labels."
+                f"one of {', '.join(evaluation.real_reference)}. IS needs a "
+                "feature network with logits, intra_fid needs labels."
             )
         self.workdir = pathlib.Path(workdir)
         self.evaluation = evaluation
@@ -68,7 +68,7 @@ class ScoresInTraining:
             self.by,
             record[self.by],
             self.evaluation.num_samples,
-            self.evaluation.floor[self.by],
+            self.evaluation.real_reference[self.by],
         )
         return {
             f"score/{name}_ema": record[name]
@@ -138,7 +138,7 @@ class ScoresInTraining:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def assist(
+def generate_for_chief(
     generator,
     num_samples: int,
     statistics: str,

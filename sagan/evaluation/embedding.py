@@ -12,15 +12,16 @@ from sagan.runs.files import whole_file
 
 
 @dataclasses.dataclass(frozen=True)
-class Embedded:
+class FeatureSet:
     """Features of a set of images.
 
     Attributes:
         count: Number of images in the set.
         mean: Mean over all images, `[features]`, float64.
         covariance: Covariance over all images, `[features, features]`, float64.
-        features: Features of the first images, `[kept, features]`, float32.
-        labels: Labels of the first images, `[kept]`, int32.
+        features: Features of the first images, `[num_features_kept,
+            features]`, float32.
+        labels: Labels of the first images, `[num_features_kept]`, int32.
         class_counts: Number of images per label, over all images, int64.
         logits: Logits of all images, `[count, classes]`, float32, or None.
     """
@@ -40,7 +41,7 @@ class Embedded:
             np.savez(partial, **arrays)
 
     @classmethod
-    def load(cls, path) -> "Embedded":
+    def load(cls, path) -> "FeatureSet":
         """Reads what `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -51,9 +52,9 @@ class Embedded:
 def embed_images(
     network: FeatureNetwork,
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
-    kept: int,
+    num_features_kept: int,
     keep_logits: bool = True,
-) -> Embedded:
+) -> FeatureSet:
     """Embeds batches of images without keeping the images.
 
     Images are first rounded to 0..255, as if read from a file like the real
@@ -63,7 +64,7 @@ def embed_images(
         network: The feature network.
         batches: Images `[batch, height, width, channels]`, float in [-1, 1],
             and labels `[batch]`, integer.
-        kept: Number of images whose features are kept.
+        num_features_kept: Number of images whose features are kept.
         keep_logits: Whether to keep the logits of all images.
 
     Raises:
@@ -82,15 +83,16 @@ def embed_images(
             moments = Moments(batch_features.shape[1])
         moments.update(batch_features)
         class_counts.update(np.asarray(batch_labels).tolist())
-        if seen < kept:
-            features.append(batch_features[: kept - seen])
-            labels.append(np.asarray(batch_labels)[: kept - seen])
+        if seen < num_features_kept:
+            rows = slice(num_features_kept - seen)
+            features.append(batch_features[rows])
+            labels.append(np.asarray(batch_labels)[rows])
         if keep_logits and batch_logits is not None:
             logits.append(np.asarray(batch_logits))
         seen += len(images)
     if not seen:
         raise ValueError("There is no image to embed: expected two or more.")
-    return Embedded(
+    return FeatureSet(
         moments.count,
         moments.mean,
         moments.covariance,

@@ -4,11 +4,16 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
+import gin
 import keras
 import tensorflow as tf
 
-from sagan.evaluation.classifier import CLASSIFIER_FILE, load_classifier
-from sagan.evaluation.inception import load_inception
+from sagan.evaluation.classifier import (
+    CLASSIFIER_FILE,
+    default_folder,
+    load_classifier,
+)
+from sagan.evaluation.inception import fetch_inception, load_inception
 from sagan.runs.files import file_sha256
 
 
@@ -32,20 +37,23 @@ class FeatureNetwork:
     embed: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
 
 
-def open_features(path) -> FeatureNetwork:
-    """Opens a feature network from a file or folder.
+def open_features(features) -> FeatureNetwork:
+    """Opens a feature network by name or path.
 
     Args:
-        path: A folder of `sagan.classifier`, a frozen Inception graph (`.pb`),
-            a Keras model (`.keras`), or a SavedModel. The last two take images
-            in [-1, 1], resized to their input if that has a fixed size, and
-            return features, or features and logits. A graph or a SavedModel
-            can contain any TensorFlow operation, including file access.
+        features: "classifier" for the one in runs/classifier_NAME, with the
+            name of the config's data set; "inception" for the graph in
+            ~/.cache/sagan, downloaded at first use; or a path: a folder of
+            `sagan.classifier`, a frozen Inception graph (`.pb`), a Keras model
+            (`.keras`), or a SavedModel. The last two take images in [-1, 1],
+            resized to their input if that has a fixed size, and return
+            features, or features and logits. A graph or a SavedModel can
+            contain any TensorFlow operation, including file access.
 
     Raises:
         ValueError: If it is none of these, or cannot be read.
     """
-    path = pathlib.Path(path)
+    path = _find(features)
     if (path / CLASSIFIER_FILE).is_file():
         return _open_classifier(path)
     if path.suffix == ".pb" and path.is_file():
@@ -65,6 +73,23 @@ def open_features(path) -> FeatureNetwork:
         "python -m sagan.classifier finished, a frozen Inception graph (.pb), "
         "a Keras model (.keras) or the folder of a SavedModel."
     )
+
+
+def _find(features):
+    if features == "inception":
+        return fetch_inception(pathlib.Path("~/.cache/sagan").expanduser())
+    if features != "classifier":
+        return pathlib.Path(features)
+    path = default_folder(gin.get_bindings("make_dataset").get("name"))
+    if not path.is_dir():
+        raise ValueError(
+            f"There is no classifier in {path}. Train one with python -m "
+            "sagan.classifier and a config such as "
+            "configs/classifier_cifar10.gin for this data set, or give another "
+            "feature network: --features, or make_evaluation.features in a "
+            "config."
+        )
+    return path
 
 
 def _open_classifier(path):

@@ -20,14 +20,11 @@ URL = (
 GRAPH_FILE = "classify_image_graph_def.pb"
 _SIZE = 299
 
-
 # Input: resized and scaled images.
 _IMAGES = "Mul:0"
 
-
 # Output: features `[batch, 1, 1, 2048]`.
 _FEATURES = "pool_3:0"
-
 
 # Operation with the class weights. Published Inception Scores leave out the
 # bias, and so does this.

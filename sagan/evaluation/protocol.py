@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import pathlib
+import functools
 import time
 from typing import Annotated
 
@@ -13,10 +13,8 @@ from absl import logging
 
 from sagan.config import AtLeast, Natural, checked
 from sagan.distributed.replicas import is_mirrored, spread
-from sagan.evaluation.classifier import default_folder
-from sagan.evaluation.embedding import Embedded, embed_images
+from sagan.evaluation.embedding import FeatureSet, embed_images
 from sagan.evaluation.features import FeatureNetwork, open_features
-from sagan.evaluation.inception import fetch_inception
 from sagan.evaluation.real_images import (
     EVEN,
     ODD,
@@ -33,8 +31,6 @@ from sagan.latents import Labels, describe_imbalance
 from sagan.runs.machine import peak_memory_bytes
 
 WEIGHTS = ("ema", "raw")
-CLASSIFIER, INCEPTION = "classifier", "inception"
-_INCEPTION_FOLDER = "~/.cache/sagan"
 # Enough images that each has its neighbours.
 Enough = Annotated[int, AtLeast(NEIGHBOURS + 1)]
 
@@ -46,27 +42,27 @@ class Evaluation:
     Attributes:
         network: The feature network.
         real: Features of the real images.
-        floor: Scores of other real images against these, if possible as many
-            as are generated: what a perfect generator reaches.
+        real_reference: Scores of other real images against these, if possible
+            as many as are generated: what a perfect generator reaches.
         protocol: What two scores must share to be comparable.
         num_samples: Number of generated images.
         num_classes: Number of classes, 0 if labels are not used.
         seed: Seed for the latents.
-        kept: Number of images whose features are kept, for scores other than
-            FID.
+        num_features_kept: Number of images whose features are kept, for scores
+            other than FID.
         strategy: Strategy on whose replicas images are generated.
         class_counts: Real images per class, if labels of generated images are
             to be as frequent; None for uniform labels.
     """
 
     network: FeatureNetwork
-    real: Embedded
-    floor: dict[str, float]
+    real: FeatureSet
+    real_reference: dict[str, float]
     protocol: dict[str, object]
     num_samples: int
     num_classes: int
     seed: int
-    kept: int
+    num_features_kept: int
     strategy: tf.distribute.Strategy
     class_counts: np.ndarray | None
 
@@ -94,7 +90,7 @@ class Evaluation:
             self.strategy,
             self.class_counts,
         )
-        fake = embed_images(self.network, batches, self.kept)
+        fake = embed_images(self.network, batches, self.num_features_kept)
         scores, warnings = score(self.real, fake, self.num_classes)
         for text in warnings:
             logging.warning("Step %d, %s weights: %s", step, weights, text)
@@ -104,7 +100,7 @@ class Evaluation:
             "statistics": statistics,
             **scores,
             "protocol": self.protocol,
-            "floor": self.floor,
+            "floor": self.real_reference,
             "warnings": warnings,
             "replicas": self.strategy.num_replicas_in_sync,
             "seconds": round(time.monotonic() - started, 1),
@@ -118,7 +114,7 @@ def make_evaluation(
     workdir,
     data_dir: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
-    features: str = CLASSIFIER,
+    features: str = "classifier",
     num_samples: Enough = 50_000,
     num_real: Enough | None = None,
     split: str | None = None,
@@ -134,9 +130,7 @@ def make_evaluation(
         data_dir: Folder of TFDS data sets; None for the TFDS default.
         strategy: Strategy on whose replicas images are generated and, if they
             are of one machine, embedded; None for one device.
-        features: "classifier" for the one in runs/classifier_NAME, with the
-            name of the data set; "inception" for the graph in ~/.cache/sagan,
-            downloaded at first use; or a path, see `open_features`.
+        features: Feature network, see `open_features`.
         num_samples: Number of generated images.
         num_real: Number of real images; None for all.
         split: Split of the real images to compare with; None for that of
@@ -153,46 +147,69 @@ def make_evaluation(
     Raises:
         ValueError: If a setting is out of range, or something is missing.
     """
-    split = split or config_split()
-    # First, since a missing one is noticed at once and data may take long.
-    name = gin.get_bindings("make_dataset").get("name")
     strategy = strategy or tf.distribute.get_strategy()
-    # With several workers, only the chief embeds.
-    alone = is_mirrored(strategy)
-    if labels == "data" and strategy.num_replicas_in_sync > 1 and not alone:
+    mirrored = is_mirrored(strategy)
+    if labels == "data" and strategy.num_replicas_in_sync > 1 and not mirrored:
         raise ValueError(
             "make_evaluation.labels is 'data', for which only the process that "
             "embeds the real images knows the classes: take 'uniform' in "
             "training under this strategy, and score checkpoints with "
             "python -m sagan.evaluate."
         )
-    with strategy.scope() if alone else contextlib.nullcontext():
-        network = open_features(_find_features(features, name))
+    # Before the data, which may take long: a missing network is noticed first.
+    with strategy.scope() if mirrored else contextlib.nullcontext():
+        network = open_features(features)
+    split = split or config_split()
     dataset = open_real(split, data_dir)
     _check_images(network, dataset)
-    if alone:
-        embed = spread(network.embed, strategy)
-        network = dataclasses.replace(network, embed=embed)
+    if mirrored:  # With several workers, only the chief embeds.
+        parallel = spread(network.embed, strategy)
+        network = dataclasses.replace(network, embed=parallel)
+    embed = functools.partial(
+        embed_real,
+        network,
+        num_features_kept=kept,
+        cache=cache_folder(dataset, data_dir, workdir),
+    )
     num_real = min(num_real or dataset.size, dataset.size)
-    cache = cache_folder(dataset, data_dir, workdir)
-    images = (network, dataset, split, num_real, kept, cache)
-    real = embed_real(*images)
+    real = embed(dataset, split, num_real)
     if is_apart(dataset, split, floor_split):
         others = open_real(floor_split, data_dir)
-        size = min(others.size, num_samples)
-        reference, other = (
-            real,
-            embed_real(
-                *(network, others, floor_split, size, kept, cache),
-                keep_logits=True,
-            ),
-        )
+        num_others = min(others.size, num_samples)
+        other = embed(others, floor_split, num_others, keep_logits=True)
+        reference = real
     else:
         floor_split = "halves"
-        reference = embed_real(*images, part=EVEN)
-        other = embed_real(*images, part=ODD, keep_logits=True)
+        reference = embed(dataset, split, num_real, part=EVEN)
+        other = embed(dataset, split, num_real, part=ODD, keep_logits=True)
+    protocol = _describe(network, dataset) | {
+        "labels": labels if dataset.num_classes else "none",
+        "split": split,
+        "num_samples": num_samples,
+        "num_real": num_real,
+        "kept": kept,
+        "seed": seed,
+        "floor_split": floor_split,
+        "num_floor": other.count,
+    }
+    return Evaluation(
+        network,
+        real,
+        _score_real(reference, other, dataset.num_classes, num_samples),
+        protocol,
+        num_samples,
+        dataset.num_classes,
+        seed,
+        kept,
+        strategy,
+        _class_counts(real, dataset.num_classes, labels),
+    )
+
+
+def _score_real(reference, other, num_classes, num_samples):
+    """Scores real images against others, as generated ones are scored."""
     logging.info("Scoring %d real images for the floor.", other.count)
-    floor, warnings = score(reference, other, dataset.num_classes)
+    scores, warnings = score(reference, other, num_classes)
     for text in warnings:
         logging.warning("Real images: %s", text)
     if other.count != num_samples:
@@ -202,28 +219,7 @@ def make_evaluation(
             other.count,
             num_samples,
         )
-    return Evaluation(
-        network=network,
-        real=real,
-        floor=floor,
-        protocol=_describe(network, dataset)
-        | {
-            "labels": labels if dataset.num_classes else "none",
-            "split": split,
-            "num_samples": num_samples,
-            "num_real": num_real,
-            "kept": kept,
-            "seed": seed,
-            "floor_split": floor_split,
-            "num_floor": other.count,
-        },
-        num_samples=num_samples,
-        num_classes=dataset.num_classes,
-        seed=seed,
-        kept=kept,
-        strategy=strategy,
-        class_counts=_class_counts(real, dataset.num_classes, labels),
-    )
+    return scores
 
 
 def _class_counts(real, num_classes, labels):
@@ -273,20 +269,3 @@ def _uses_tensor_float_32():
     """Returns whether products round to TF32, which only GPUs do."""
     on = tf.config.experimental.tensor_float_32_execution_enabled()
     return bool(on and tf.config.list_physical_devices("GPU"))
-
-
-def _find_features(features, dataset_name):
-    if features == CLASSIFIER:
-        path = default_folder(dataset_name)
-        if not path.is_dir():
-            raise ValueError(
-                f"There is no classifier in {path}. Train one with python -m "
-                "sagan.classifier and a config such as "
-                "configs/classifier_cifar10.gin for this data set, or give "
-                "another feature network: --features, or "
-                "make_evaluation.features in a config."
-            )
-        return path
-    if features == INCEPTION:
-        return fetch_inception(pathlib.Path(_INCEPTION_FOLDER).expanduser())
-    return features

@@ -11,22 +11,19 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from sagan.data import ImageDataset, is_synthetic, make_dataset
-from sagan.evaluation.embedding import Embedded, embed_images
+from sagan.evaluation.embedding import FeatureSet, embed_images
 from sagan.evaluation.features import FeatureNetwork, as_file_name
 
 _FOLDER = "folder:"
 _CACHE = "sagan_features"
 
-
 # Seed for the order of the images, whatever the run's own, so that runs with
 # different seeds are scored against the same images.
 REAL_SEED = 0
 
-
 # Parts of the images in that order: all, or every other one.
 ALL, EVEN, ODD = "all", "even", "odd"
 _PARTS = {ALL: slice(None), EVEN: slice(0, None, 2), ODD: slice(1, None, 2)}
-
 
 # Number of images that identify a data set.
 _COMPARED = 64
@@ -66,11 +63,11 @@ def embed_real(
     dataset: ImageDataset,
     split: str,
     num_images: int,
-    kept: int,
+    num_features_kept: int,
     cache: pathlib.Path,
     part: str = ALL,
     keep_logits: bool = False,
-) -> Embedded:
+) -> FeatureSet:
     """Returns the features of real images, from the cache if present.
 
     Args:
@@ -78,32 +75,37 @@ def embed_real(
         dataset: The images.
         split: Name of the split, for the name of the file.
         num_images: Number of images, from the first on.
-        kept: Number of images whose features are kept.
+        num_features_kept: Number of images whose features are kept.
         cache: Folder of the cache.
         part: Part of the `num_images`: "all", "even" or "odd".
         keep_logits: Whether to keep the logits of all images.
     """
-    numbers = f"{num_images}of{dataset.size}", f"kept{kept}", part
-    size = f"{dataset.image_size}x{dataset.image_size}x{dataset.channels}"
-    name = pathlib.Path(dataset.name.removeprefix(_FOLDER)).name
-    parts = (
-        *(name, split, size, *numbers, network.name, network.sha256[:12]),
-        *(_fingerprint(dataset), *(["logits"] if keep_logits else [])),
-    )
+    parts = [
+        pathlib.Path(dataset.name.removeprefix(_FOLDER)).name,
+        split,
+        f"{dataset.image_size}x{dataset.image_size}x{dataset.channels}",
+        f"{num_images}of{dataset.size}",
+        f"kept{num_features_kept}",
+        part,
+        network.name,
+        network.sha256[:12],
+        _fingerprint(dataset),
+        *(["logits"] if keep_logits else []),
+    ]
     path = cache / (as_file_name("_".join(parts)) + ".npz")
     if path.is_file():
         try:
-            return Embedded.load(path)
+            return FeatureSet.load(path)
         except _UNREADABLE as error:
             logging.warning("%s is damaged (%s): rebuilt.", path, error)
     images = _images(dataset, num_images, _PARTS[part])
-    embedded = embed_images(network, images, kept, keep_logits)
+    features = embed_images(network, images, num_features_kept, keep_logits)
     try:
-        embedded.save(path)
+        features.save(path)
         logging.info("Wrote %s.", path)
     except OSError as error:
         logging.warning("Features of real images are not cached: %s", error)
-    return embedded
+    return features
 
 
 def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from sagan.evaluation.embedding import Embedded
+from sagan.evaluation.embedding import FeatureSet
 from sagan.metrics.fid import (
     few_samples_warning,
     frechet_distance,
@@ -16,7 +16,6 @@ from sagan.metrics.precision_recall import precision_recall_density_coverage
 
 NEIGHBOURS = 5
 
-
 # Collapse is reported below this fraction of the real features' total standard
 # deviation, or above this fraction of identical images.
 _COLLAPSED_VARIANCE = 0.1
@@ -24,7 +23,7 @@ _COPIES = 0.1
 
 
 def score(
-    real: Embedded, fake: Embedded, num_classes: int = 0
+    real: FeatureSet, fake: FeatureSet, num_classes: int = 0
 ) -> tuple[dict[str, float], list[str]]:
     """Returns every score by name, and warnings to log.
 

@@ -14,7 +14,12 @@ from sagan.data import agreement, is_synthetic, make_dataset
 from sagan.distributed.replicas import check_replicas, distribute_steps
 from sagan.distributed.strategy import StrategyName, make_strategy
 from sagan.distributed.workers import Workers
-from sagan.evaluation.best import HIGHER, LOWER, ScoresInTraining, assist
+from sagan.evaluation.best import (
+    HIGHER,
+    LOWER,
+    ScoresInTraining,
+    generate_for_chief,
+)
 from sagan.evaluation.protocol import make_evaluation
 from sagan.evaluation.samples import Statistics
 from sagan.latents import Labels
@@ -209,7 +214,7 @@ def train(
             return run(
                 start,
                 assist=functools.partial(
-                    assist,
+                    generate_for_chief,
                     generator,
                     evaluate_samples,
                     evaluate_statistics,
