@@ -167,7 +167,11 @@ def build_discriminator(
                 low_resolution_shortcut=low_resolution_shortcut,
             ),
             attention=attention_recipe(
-                attention, pointwise, conv, fused_fgh, query_block
+                attention,
+                pointwise,
+                conv,
+                fused_fgh=fused_fgh,
+                query_block=query_block,
             ),
             attention_resolutions=attention_resolutions,
             dense=partial(Dense, spectral_norm=spectral_norm),

@@ -192,7 +192,11 @@ def build_generator(
             dense=partial(Dense, spectral_norm=spectral_norm),
             block=block,
             attention=attention_recipe(
-                attention, pointwise, conv, fused_fgh, query_block
+                attention,
+                pointwise,
+                conv,
+                fused_fgh=fused_fgh,
+                query_block=query_block,
             ),
             attention_resolutions=attention_resolutions,
             norm=partial(norm, decay=final_batch_norm_decay),

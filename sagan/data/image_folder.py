@@ -42,6 +42,8 @@ class ImageFolder:
         class_names: Names of the classes; empty if there are none.
         num_classes: Number of classes.
         labels: Class of each file, int32 `[size]`; zeros without classes.
+        place: The folder, for messages.
+        fix: What to do if files in it are damaged or missing.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
@@ -56,12 +58,14 @@ class ImageFolder:
                 f"No folder {str(self.path)!r} (looked in {os.getcwd()!r}); "
                 "name='folder:PATH' needs a folder of images."
             )
+        self.place = f"Folder {str(self.path)!r}"
+        self.fix = "Put the file back."
         self.files, others = _list_files(self.path)
         if not self.files:
             raise ValueError(
-                f"Folder {str(self.path)!r} holds no images: expected files "
-                f"that end in {', '.join(IMAGE_SUFFIXES)}, found {others} "
-                "other files. Point 'folder:PATH' at the images."
+                f"{self.place} holds no images: expected files that end in "
+                f"{', '.join(IMAGE_SUFFIXES)}, found {others} other files. "
+                "Point 'folder:PATH' at the images."
             )
         tops = [
             name.split("/")[0] if "/" in name else "" for name in self.files

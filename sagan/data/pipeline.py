@@ -84,12 +84,7 @@ def make_dataset(
         ValueError: If an argument is out of range or does not fit the data.
         MemoryError: If the cache would not fit in memory.
     """
-    _check_arguments(name, channels)
-    if num_examples is not None and not is_synthetic(name):
-        raise ValueError(
-            f"num_examples={num_examples} is for synthetic sets only; for part "
-            f"of a TFDS dataset use split='train[:{num_examples}]'."
-        )
+    _check_arguments(name, channels, num_examples)
     _check_shards(shards, name, cache, batch_size, shuffle_buffer)
     started = time.monotonic()
     shape = (image_size, image_size, channels)
@@ -101,28 +96,26 @@ def make_dataset(
     )
     failures = contextlib.nullcontext
     if is_synthetic(name):
-        size = 10_000 if num_examples is None else num_examples
+        size = num_examples or 10_000
         read, labels = _open_synthetic(name, size, shape, split, num_classes)
-    elif name.startswith(_FOLDER):
-        folder = _find_folder(name, split, num_classes)
-        failures = functools.partial(
-            reading, f"Folder {str(folder.path)!r}", "Put the file back."
-        )
-        with failures():
-            read, labels = _open_folder(
-                folder, prepare, shape, cache, max_unreadable
-            )
-        size = folder.size
     else:
-        source = TfdsImages(name, split, data_dir, download)
-        _check_classes(name, num_classes, source.num_classes)
-        buffers = None if cache else [shuffle_buffer // shards] * shards
+        if name.startswith(_FOLDER):
+            source = _find_folder(name, split, num_classes)
+            open_source = functools.partial(
+                _open_folder, cache=cache, max_unreadable=max_unreadable
+            )
+        else:
+            source = TfdsImages(name, split, data_dir, download)
+            _check_classes(name, num_classes, source.num_classes)
+
+            buffers = None if cache else [shuffle_buffer // shards] * shards
+            open_source = functools.partial(
+                _open_tfds, buffers=buffers, num_classes=num_classes
+            )
         failures = functools.partial(reading, source.place, source.fix)
         with failures():
-            read, labels = _open_tfds(
-                source, prepare, shape, buffers, num_classes
-            )
-        size = source.size
+            read, labels = open_source(source, prepare, shape)
+        size = source.size  # Without unreadable files.
     if size < batch_size:
         raise ValueError(
             f"{name!r} has {size} images, fewer than one batch of "
@@ -133,10 +126,7 @@ def make_dataset(
         histogram = np.bincount(labels, minlength=num_classes)
     logging.info(
         "Dataset %s (%s): %d images of %s, %s, ready in %.1f s.",
-        name,
-        split,
-        size,
-        "x".join(map(str, shape)),
+        *(name, split, size, "x".join(map(str, shape))),
         _describe_classes(num_classes, histogram),
         time.monotonic() - started,
     )
@@ -155,7 +145,7 @@ def make_dataset(
     )
 
 
-def _check_arguments(name, channels):
+def _check_arguments(name, channels, num_examples):
     if channels not in (1, 3):
         raise ValueError(
             f"make_dataset.channels must be 1 (grey) or 3 (RGB), got "
@@ -165,6 +155,11 @@ def _check_arguments(name, channels):
         raise ValueError(
             "make_dataset.name must be 'synthetic', 'folder:PATH' or a "
             f"dataset of TFDS such as 'celeb_a', got {name!r}."
+        )
+    if num_examples is not None and not is_synthetic(name):
+        raise ValueError(
+            f"num_examples={num_examples} is for synthetic sets only; for part "
+            f"of a TFDS dataset use split='train[:{num_examples}]'."
         )
 
 

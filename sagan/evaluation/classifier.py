@@ -14,11 +14,7 @@ from sagan.config import Count, Fraction, checked, mismatch
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision
-from sagan.runs.files import (
-    file_sha256,
-    whole_file,
-    write_text,
-)
+from sagan.runs.files import file_sha256, whole_file, write_text
 
 CLASSIFIER_FILE = "classifier.json"
 WEIGHTS_FILE = "classifier.weights.h5"

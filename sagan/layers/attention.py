@@ -50,8 +50,8 @@ class SelfAttention(keras.layers.Layer):
     Output shape: as the input, in `compute_dtype`.
 
     Raises:
-        ValueError: If `variant` is unknown, or `fused_fgh` is set for a
-            `pointwise` whose kernels cannot be concatenated.
+        ValueError: If `variant` is unknown, or f, g and h cannot be fused as
+            the kernels of `pointwise` cannot be concatenated.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, equations 1 to 3;
     `sn_non_local_block_sim` in non_local.py of the released code.
@@ -73,7 +73,7 @@ class SelfAttention(keras.layers.Layer):
             )
         self.pooled = variant == "released"
         self.pointwise = pointwise
-        self.fused_fgh = fused_fgh
+        self.fused = fused_fgh
         self.query_block = query_block
 
     def build(self, input_shape):
@@ -84,7 +84,7 @@ class SelfAttention(keras.layers.Layer):
         self.g = _projection(self, narrow, "g")  # query
         self.h = _projection(self, value, "h")  # value
         self.v = _projection(self, channels, "v")  # output
-        if self.fused_fgh and self.f.implementation not in IMPLEMENTATIONS:
+        if self.fused and self.f.implementation not in IMPLEMENTATIONS:
             raise ValueError(
                 "fused_fgh does not go with pointwise "
                 f"{self.f.implementation!r}: expected one of "
@@ -133,7 +133,7 @@ class SelfAttention(keras.layers.Layer):
         Keys and queries are float32, values in the compute dtype.
         """
         layers = (self.f, self.g, self.h)
-        if self.fused_fgh:
+        if self.fused:
             with tf.name_scope("pointwise"):  # The scope of a `Pointwise`.
                 kernels = [layer.effective_kernel(training) for layer in layers]
                 outputs = self.f.apply(inputs, tf.concat(kernels, -1))
@@ -221,23 +221,20 @@ def _positions(inputs):
 
 
 def attention_recipe(
-    attention: AttentionName, pointwise, conv, fused_fgh, query_block
+    attention: AttentionName, pointwise, conv, **options
 ) -> Callable:
     """Returns the recipe for an attention block, or for its control.
 
     Args:
         attention: Variant of `SelfAttention`, or "residual" for the
-            `ResidualControl`, to which the last two do not apply.
+            `ResidualControl`.
         pointwise: Recipe for the 1x1 convolutions.
         conv: Recipe for the 3x3 convolution of the control.
-        fused_fgh: As for `SelfAttention`.
-        query_block: As for `SelfAttention`.
+        **options: Further arguments of `SelfAttention`.
     """
     if attention == "residual":
         return functools.partial(ResidualControl, pointwise, conv)
-    return functools.partial(
-        SelfAttention, attention, pointwise, fused_fgh, query_block
-    )
+    return functools.partial(SelfAttention, attention, pointwise, **options)
 
 
 def attention_blocks(network):

@@ -98,7 +98,7 @@ def _kind(operation):
 
 def _operations(network, images):
     for layer in network._flatten_layers():  # Keras has no public walk.
-        if isinstance(layer, SelfAttention) and layer.fused_fgh:
+        if isinstance(layer, SelfAttention) and layer.fused:
             yield _fused(layer, images)
         if not isinstance(layer, Pointwise | Conv3x3):
             continue
