@@ -1,9 +1,9 @@
-"""Trains the classifier of a data set whose features score generated images.
+"""Trains the classifier of a dataset whose features score generated images.
 
   python -m sagan.classifier --gin_config=configs/classifier_cifar10.gin \\
     --workdir=runs/classifier_cifar10 --data_dir=DIR
 
-It learns the labels of the data set itself, so no network has to be
+It learns the labels of the dataset itself, so no network has to be
 downloaded. --workdir receives the trained classifier; run again, the command
 reports its accuracy.
 """
@@ -20,11 +20,11 @@ flags.DEFINE_multi_string(
     "gin_bindings", [], 'Setting that overrides the files, such as "EPOCHS=4".'
 )
 flags.DEFINE_string(
-    "workdir", None, "Folder; runs/classifier_NAME for the data set NAME."
+    "workdir", None, "Folder; runs/classifier_NAME for the dataset NAME."
 )
-flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
+flags.DEFINE_string("data_dir", None, "Where TFDS datasets are.")
 flags.DEFINE_boolean(
-    "download", False, "Download and prepare the data set if it is missing."
+    "download", False, "Download and prepare the dataset if it is missing."
 )
 
 

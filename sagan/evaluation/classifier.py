@@ -1,4 +1,4 @@
-"""The classifier of a data set, whose features score generated images."""
+"""The classifier of a dataset, whose features score generated images."""
 
 import dataclasses
 import itertools
@@ -211,7 +211,7 @@ def _norm_and_relu(precision, name):
 
 
 def default_folder(dataset_name: str) -> pathlib.Path:
-    """Returns the default folder of a data set's classifier."""
+    """Returns the default folder of a dataset's classifier."""
     name = pathlib.Path(dataset_name.removeprefix("folder:")).name
     return pathlib.Path("runs") / f"classifier_{name}"
 
@@ -222,7 +222,7 @@ class Classifier:
 
     Attributes:
         network: The trained network, in float32 whatever it was trained in.
-        dataset: Name of the data set whose labels it learnt.
+        dataset: Name of the dataset whose labels it learnt.
         test_accuracy: Fraction of test images classified correctly.
         num_test_images: Number of test images.
         weights_sha256: Hash of the weights file; scores under different hashes

@@ -56,8 +56,8 @@ def train_classifier(
 
     Args:
         workdir: Folder of the run; created if missing.
-        data_dir: Folder of TFDS data sets; None for the TFDS default.
-        download: Whether a missing data set may be downloaded.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
+        download: Whether a missing dataset may be downloaded.
         epochs: Passes over the training split.
         minimum_accuracy: Fraction of the test split to classify correctly;
             `load_classifier` refuses a classifier below it.
@@ -65,7 +65,7 @@ def train_classifier(
             cosine decay.
         weight_decay: Fraction of each weight that a step at rate 1 subtracts.
         max_shift: Largest shift of training images in pixels.
-        test_split: Split of the data set that measures the accuracy.
+        test_split: Split of the dataset that measures the accuracy.
         seed: Seed for initial weights, shifts and dropout; order and flips use
             `make_dataset.seed`.
 
@@ -258,10 +258,10 @@ class _EpochLog(keras.callbacks.Callback):
 def shifted_batches(
     dataset: ImageDataset, padding: int, seed: int
 ) -> tf.data.Dataset:
-    """Returns the batches of a data set, with every image randomly shifted.
+    """Returns the batches of a dataset, with every image randomly shifted.
 
     Args:
-        dataset: The data set.
+        dataset: The dataset.
         padding: Largest shift in pixels, vertically and horizontally; the
             image is reflected at its border.
         seed: Seed for the shifts, which depend only on it and on the number

@@ -42,7 +42,7 @@ def open_features(features) -> FeatureNetwork:
 
     Args:
         features: "classifier" for the one in runs/classifier_NAME, with the
-            name of the config's data set; "inception" for the graph in
+            name of the config's dataset; "inception" for the graph in
             ~/.cache/sagan, downloaded at first use; or a path: a folder of
             `sagan.classifier`, a frozen Inception graph (`.pb`), a Keras model
             (`.keras`), or a SavedModel. The last two take images in [-1, 1],
@@ -85,7 +85,7 @@ def _find(features):
         raise ValueError(
             f"There is no classifier in {path}. Train one with python -m "
             "sagan.classifier and a config such as "
-            "configs/classifier_cifar10.gin for this data set, or give another "
+            "configs/classifier_cifar10.gin for this dataset, or give another "
             "feature network: --features, or make_evaluation.features in a "
             "config."
         )

@@ -123,11 +123,11 @@ def make_evaluation(
     kept: Enough = 10_000,
     labels: Labels = "uniform",
 ) -> Evaluation:
-    """Makes the evaluation of the config's data set.
+    """Makes the evaluation of the config's dataset.
 
     Args:
         workdir: The run's folder.
-        data_dir: Folder of TFDS data sets; None for the TFDS default.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
         strategy: Strategy on whose replicas images are generated and, if they
             are of one machine, embedded; None for one device.
         features: Feature network, see `open_features`.
@@ -136,7 +136,7 @@ def make_evaluation(
         split: Split of the real images to compare with; None for that of
             training.
         floor_split: Split of other real images, scored like generated ones.
-            If `split` contains it, or the data set is a folder, two halves of
+            If `split` contains it, or the dataset is a folder, two halves of
             the real images are compared instead.
         seed: Seed for the latents.
         kept: Number of real and of generated images from which scores other

@@ -25,7 +25,7 @@ REAL_SEED = 0
 ALL, EVEN, ODD = "all", "even", "odd"
 _PARTS = {ALL: slice(None), EVEN: slice(0, None, 2), ODD: slice(1, None, 2)}
 
-# Number of images that identify a data set.
+# Number of images that identify a dataset.
 _COMPARED = 64
 _UNREADABLE = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)
 
@@ -36,11 +36,11 @@ def config_split() -> str:
 
 
 def open_real(split: str, data_dir) -> ImageDataset:
-    """Opens a split of the config's data set for one pass, without flips.
+    """Opens a split of the config's dataset for one pass, without flips.
 
     Args:
         split: Name of the split.
-        data_dir: Folder of TFDS data sets; None for the TFDS default.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
     """
     return make_dataset(
         split=split,
@@ -109,7 +109,7 @@ def embed_real(
 
 
 def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:
-    """Returns the folder of cached features, beside the data set.
+    """Returns the folder of cached features, beside the dataset.
 
     For synthetic images, it is in the run's folder.
     """
@@ -141,7 +141,7 @@ def _images(
 
 
 def _fingerprint(dataset):
-    """Returns a hash of the first images, to notice a changed data set."""
+    """Returns a hash of the first images, to notice a changed dataset."""
     digest = hashlib.sha256()
     examples = dataset.one_pass().unbatch().take(_COMPARED)
     for image, label in dataset.checked(examples.as_numpy_iterator()):

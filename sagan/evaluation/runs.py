@@ -39,7 +39,7 @@ def evaluate_run(
 
     Args:
         workdir: The run's folder.
-        data_dir: Folder of TFDS data sets; None for the TFDS default.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
         step: "all", "last", "best" (of those scored in training) or a step.
         weights: Weights to score, from `WEIGHTS`.
         statistics: Batch-norm statistics to use, from `STATISTICS`.
