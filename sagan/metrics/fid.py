@@ -294,21 +294,13 @@ class Moments:
         if len(features):
             mean = features.mean(axis=0, dtype=np.float64)
             deviations = features - mean  # [samples, num_features]
-            self._add(len(features), mean, deviations.T @ deviations)
-
-    def merge(self, other: "Moments") -> None:
-        """Adds the samples of another `Moments`.
-
-        Raises:
-            ValueError: If its features have another length.
-        """
-        if len(other._mean) != len(self._mean):
-            raise ValueError(
-                f"other has {len(other._mean)} features; expected "
-                f"{len(self._mean)}. Merge moments of one network."
-            )
-        if other.count:
-            self._add(other.count, other._mean, other._scatter)
+            total = self.count + len(features)
+            shift = mean - self._mean
+            weight = self.count * len(features) / total
+            self._scatter += deviations.T @ deviations
+            self._scatter += np.outer(shift, shift * weight)
+            self._mean += shift * (len(features) / total)
+            self.count = total
 
     @property
     def mean(self) -> np.ndarray:
@@ -324,14 +316,6 @@ class Moments:
         """
         self._require(2)
         return self._scatter / (self.count - 1)
-
-    def _add(self, count, mean, scatter):
-        total = self.count + count
-        shift = mean - self._mean
-        self._scatter += scatter
-        self._scatter += np.outer(shift, shift * (self.count * count / total))
-        self._mean += shift * (count / total)
-        self.count = total
 
     def _require(self, fewest):
         if self.count < fewest:
