@@ -1,11 +1,11 @@
-"""Trains a classifier of a data set, whose features are to score images of it.
+"""Trains the classifier of a dataset whose features score generated images.
 
   python -m sagan.classifier --gin_config=configs/classifier_cifar10.gin \\
     --workdir=runs/classifier_cifar10 --data_dir=DIR
 
-It learns the labels of the data set itself, so no network has to be
-downloaded. The classifier goes to --workdir once it is trained; run again, the
-command says how good it is.
+It learns the labels of the dataset itself, so no network has to be
+downloaded. --workdir receives the trained classifier; run again, the command
+reports its accuracy.
 """
 
 from absl import app, flags

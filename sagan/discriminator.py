@@ -20,7 +20,7 @@ from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
 
-# Widths of the blocks in units of `base_channels`, as the generator's.
+# Widths of the blocks, in units of `base_channels`.
 DISCRIMINATOR_WIDTHS = {
     32: (2, 2, 2, 2),
     64: (1, 2, 4, 8, 16),
@@ -32,27 +32,27 @@ DISCRIMINATOR_FLAT_BLOCKS = {32: 2, 64: 1, 128: 1, 256: 1}
 
 
 class Discriminator(keras.Model):
-    """Images and labels to logits.
+    """Maps images and labels to logits.
 
-    Residual blocks, attention after the first block whose output has a
-    resolution in `attention_resolutions`, ReLU, sum over positions, and a
-    dense layer, to which the conditional network adds the inner product of
-    features and class embedding. The head is in float32.
+    Residual blocks, attention after the first block whose output resolution is
+    in `attention_resolutions`, ReLU, a sum over positions, and a dense layer,
+    to which the conditional network adds the inner product of features and
+    class embedding. The head is float32.
 
     Args:
         image_size: Height and width of the images, a key of
             `DISCRIMINATOR_WIDTHS`.
-        channels: Channels of the images, 1 or 3.
+        channels: Image channels, 1 or 3.
         base_channels: Unit of the widths.
         num_classes: Number of classes, or 0 for an unconditional network.
-        block: Recipe of the blocks: `DiscriminatorBlock`, or a `partial` of
+        block: Recipe for the blocks: `DiscriminatorBlock`, or a `partial` of
             it.
-        attention: Recipe of the attention blocks.
-        attention_resolutions: Resolutions that have an attention block.
-        dense: Recipe of the last layer, `Dense`.
-        embedding: Recipe of the class embedding, `ClassEmbedding`.
-        recompute: Whether the backward pass makes the activations inside
-            blocks again: less memory, the same gradients.
+        attention: Recipe for the attention blocks.
+        attention_resolutions: Resolutions that get an attention block.
+        dense: Recipe for the last layer, `Dense`.
+        embedding: Recipe for the class embedding, `ClassEmbedding`.
+        recompute: Whether the backward pass recomputes the activations inside
+            blocks: less memory, the same gradients.
 
     Input shape: images `[batch, image_size, image_size, channels]`, float in
         [-1, 1]; labels `[batch]`, integer, unused when unconditional.
@@ -128,22 +128,22 @@ def build_discriminator(
     recompute: bool = False,
     precision: Precision = "float32",
 ) -> Discriminator:
-    """Makes a `Discriminator` with its variables.
+    """Builds a `Discriminator` and creates its variables.
 
     Args:
         image_size: Height and width of the images: 32, 64, 128 or 256.
-        channels: Channels of the images, 1 or 3.
+        channels: Image channels, 1 or 3.
         base_channels: Unit of the widths.
         num_classes: Number of classes, or 0 for an unconditional network.
-        attention: As of `build_generator`, like all that follows.
-        attention_resolutions: Resolutions that have an attention block.
+        attention: As in `build_generator`, like all arguments below.
+        attention_resolutions: Resolutions that get an attention block.
         pointwise: Implementation of all 1x1 convolutions.
-        fused_fgh: Whether attention makes f, g and h in one product.
-        query_block: Queries that attention takes at a time.
+        fused_fgh: Whether attention computes f, g and h as one product.
+        query_block: Queries that attention processes at a time.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether pooling is merged into convolutions.
         low_resolution_shortcut: Whether shortcuts run after pooling.
-        recompute: Whether the backward pass makes activations again.
+        recompute: Whether the backward pass recomputes activations.
         precision: Dtype policy.
 
     Raises:
@@ -167,7 +167,11 @@ def build_discriminator(
                 low_resolution_shortcut=low_resolution_shortcut,
             ),
             attention=attention_recipe(
-                attention, pointwise, conv, fused_fgh, query_block
+                attention,
+                pointwise,
+                conv,
+                fused_fgh=fused_fgh,
+                query_block=query_block,
             ),
             attention_resolutions=attention_resolutions,
             dense=partial(Dense, spectral_norm=spectral_norm),

@@ -22,8 +22,8 @@ from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
 
-# Widths in units of `base_channels`: of the 4x4 layer, then of each block. 128
-# and 32 are the released SAGAN and its CIFAR-10 form, 64 the layout of
+# Widths of the 4x4 layer and of each block, in units of `base_channels`. 128 is
+# the released SAGAN, 32 its CIFAR-10 variant, 64 the layout of
 # PyTorch-StudioGAN, 256 that of BigGAN.
 GENERATOR_WIDTHS = {
     32: (4, 4, 4, 4),
@@ -34,27 +34,27 @@ GENERATOR_WIDTHS = {
 
 
 class Generator(keras.Model):
-    """Latents and labels to images.
+    """Maps latents and labels to images.
 
-    A dense layer to 4x4, one block a doubling, attention after the blocks
-    whose output has a resolution in `attention_resolutions`, and batch norm,
-    ReLU, 3x3 convolution, tanh.
+    A dense layer to 4x4, one residual block per doubling, attention after the
+    blocks whose output resolution is in `attention_resolutions`, then batch
+    norm, ReLU, 3x3 convolution and tanh.
 
     Args:
         image_size: Height and width of the images, a key of
             `GENERATOR_WIDTHS`.
-        channels: Channels of the images, 1 or 3.
+        channels: Image channels, 1 or 3.
         base_channels: Unit of the widths.
         latent_dim: Length of a latent vector.
         num_classes: Number of classes, or 0 for an unconditional network.
-        dense: Recipe of the first layer: `Dense`, or a `partial` of it.
-        block: Recipe of the blocks, `GeneratorBlock`.
-        attention: Recipe of the attention blocks.
-        attention_resolutions: Resolutions that have an attention block.
-        norm: Recipe of the last batch norm, `BatchNorm`.
-        conv: Recipe of the last convolution, `Conv3x3`.
-        recompute: Whether the backward pass makes the activations inside
-            blocks again: less memory, the same gradients.
+        dense: Recipe for the first layer: `Dense`, or a `partial` of it.
+        block: Recipe for the blocks, `GeneratorBlock`.
+        attention: Recipe for the attention blocks.
+        attention_resolutions: Resolutions that get an attention block.
+        norm: Recipe for the last batch norm, `BatchNorm`.
+        conv: Recipe for the last convolution, `Conv3x3`.
+        recompute: Whether the backward pass recomputes the activations inside
+            blocks: less memory, the same gradients.
 
     Input shape: latents `[batch, latent_dim]`, float; labels `[batch]`,
         integer, unused when unconditional.
@@ -137,29 +137,29 @@ def build_generator(
     final_batch_norm_decay: Fraction = 0.9999,
     precision: Precision = "float32",
 ) -> Generator:
-    """Makes a `Generator` with its variables.
+    """Builds a `Generator` and creates its variables.
 
     Args:
         image_size: Height and width of the images: 32, 64, 128 or 256.
-        channels: Channels of the images, 1 or 3.
+        channels: Image channels, 1 or 3.
         base_channels: Unit of the widths.
         latent_dim: Length of a latent vector.
         num_classes: Number of classes, or 0 for an unconditional network.
-        attention: `"released"` or `"paper"`, see `SelfAttention`, or
-            `"residual"`, the `ResidualControl`.
-        attention_resolutions: Resolutions that have an attention block.
+        attention: `"released"` or `"paper"` (see `SelfAttention`), or
+            `"residual"` for the `ResidualControl`.
+        attention_resolutions: Resolutions that get an attention block.
         pointwise: Implementation of all 1x1 convolutions.
-        fused_fgh: Whether attention makes f, g and h in one product.
-        query_block: Queries that attention takes at a time; 0 for all, None
-            for what fits the size of its map.
+        fused_fgh: Whether attention computes f, g and h as one product.
+        query_block: Queries that attention processes at a time; 0 for all,
+            None for a default by the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
         fused_resampling: Whether up-sampling is merged into convolutions.
         low_resolution_shortcut: Whether shortcuts run before up-sampling.
-        fused_norm: Whether batch norm is the framework's fused kernel.
-        batch_norm: What normalises in training on several replicas: the
-            moments of each replica's part of the batch, "per_replica" as in
-            the released code, or "synchronized", those of all of it.
-        recompute: Whether the backward pass makes activations again.
+        fused_norm: Whether batch norm uses the framework's fused kernel.
+        batch_norm: Moments that normalise in training on several replicas:
+            "per_replica", those of each replica's part of the batch, as in
+            the released code, or "synchronized", those of the global batch.
+        recompute: Whether the backward pass recomputes activations.
         batch_norm_decay: Decay of the moving moments in the blocks.
         final_batch_norm_decay: Decay of those before the last convolution.
         precision: Dtype policy.
@@ -192,7 +192,11 @@ def build_generator(
             dense=partial(Dense, spectral_norm=spectral_norm),
             block=block,
             attention=attention_recipe(
-                attention, pointwise, conv, fused_fgh, query_block
+                attention,
+                pointwise,
+                conv,
+                fused_fgh=fused_fgh,
+                query_block=query_block,
             ),
             attention_resolutions=attention_resolutions,
             norm=partial(norm, decay=final_batch_norm_decay),

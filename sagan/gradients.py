@@ -1,4 +1,4 @@
-"""Gradients as an optimiser takes them, of a batch whole or in parts."""
+"""Gradients of a loss on a batch, whole or accumulated over micro-batches."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from sagan.layers.spectral_norm import spectral_layers
 
 
 def global_norm(gradients, optimizer) -> tf.Tensor:
-    """Returns their global norm, without the loss scale they carry."""
+    """Returns the global norm of gradients, with the loss scale divided out."""
     norm = tf.linalg.global_norm(gradients)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         norm /= tf.cast(optimizer.dynamic_scale, tf.float32)
@@ -17,10 +17,10 @@ def global_norm(gradients, optimizer) -> tf.Tensor:
 
 
 def check_divides(accumulation: int, batch_size: int) -> None:
-    """Checks that a batch can be cut into `accumulation` equal parts.
+    """Checks that a batch splits into `accumulation` equal micro-batches.
 
     Raises:
-        ValueError: If it cannot, naming both numbers.
+        ValueError: If it does not, naming both numbers.
     """
     if batch_size % accumulation:
         raise ValueError(
@@ -39,27 +39,26 @@ def gradients_of(
 ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
     """Returns the gradients of a network's loss on a batch, and scalars.
 
-    With `accumulation` the micro-batches of the batch run one after another in
-    a loop, so that the activations of one are held at a time. If the loss and
-    the scalars are means over images, the averages are those of the whole
-    batch, except for what batch norm does in training: it normalises each
-    micro-batch by its own moments, and its moving averages move once for each.
-    Each micro-batch starts from the same `u`, and so makes the same power
-    iteration; it counts as one.
+    With `accumulation`, micro-batches run one after another in a loop, so that
+    only one holds its activations at a time. If the loss and the scalars are
+    means over images, the result is that of the whole batch, except for batch
+    norm in training: it normalises each micro-batch by its own moments, and
+    updates its moving averages once per micro-batch. Every micro-batch starts
+    from the same `u`, hence makes the same power iteration; it counts as one.
 
     Args:
-        loss: Called with a batch, arguments as in `batch`; returns the loss
-            and a dict of float32 scalars; may run `network` in training.
-        network: Whose trainable variables the gradients are of.
+        loss: Function of the tensors in `batch`; returns the loss and a dict
+            of float32 scalars; may run `network` in training mode.
+        network: Network whose trainable variables to differentiate.
         batch: Tensors `[batch, ...]`.
-        scale_loss: Function from the loss to the one that is differentiated.
-        accumulation: Number of micro-batches, a divisor of the batch.
+        scale_loss: Function applied to the loss before differentiation.
+        accumulation: Number of micro-batches, a divisor of the batch size.
 
     Returns:
         Gradients, float32, and the scalars.
 
     Raises:
-        ValueError: If the micro-batches would not be of one size.
+        ValueError: If the micro-batches would differ in size.
     """
 
     def compute(*batch):
@@ -67,8 +66,8 @@ def gradients_of(
             value, scalars = loss(*batch)
             scaled = scale_loss(value)
         gradients = tape.gradient(scaled, network.trainable_variables)
-        # That of a class table has a slice for each image. Adam would square
-        # the slices of one class before it adds them up.
+        # The gradient of a class table has one slice per image. Adam would
+        # square the slices of a class before summing them.
         return [tf.convert_to_tensor(g) for g in gradients], scalars
 
     if accumulation == 1:
@@ -76,7 +75,7 @@ def gradients_of(
     batch_size = batch[0].shape[0]
     check_divides(accumulation, batch_size)
     size = batch_size // accumulation
-    # Cut before the loop: XLA needs to know the shapes inside.
+    # Split before the loop: XLA needs static shapes inside it.
     batch = [
         tf.reshape(tensor, [accumulation, size, *tensor.shape[1:]])
         for tensor in batch
@@ -90,7 +89,7 @@ def gradients_of(
         parts = compute(*(tensor[i] for tensor in batch))
         return i + 1, tf.nest.map_structure(tf.add, sums, parts)
 
-    # The first runs before the loop, whose sums must have a known structure.
+    # The first runs before the loop, which needs the structure of its sums.
     _, sums = tf.while_loop(
         lambda i, _: i < accumulation,
         add_micro_batch,

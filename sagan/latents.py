@@ -1,29 +1,29 @@
-"""Latents and labels of generated images, as a function of a seed."""
+"""Latents and labels, drawn from a seed, and the images made of them."""
 
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
-# What labels of generated images are drawn from.
+# Distribution of the labels of generated images.
 Labels = Literal["uniform", "data"]
-# Share of generated images in another class that is warned of.
+# A larger fraction of generated images in another class gives a warning.
 IMBALANCE = 0.1
-# Named, since the default differs between devices.
+# Explicit, since the default differs between devices.
 _ALG = "philox"
 
 
 def draw_latents(batch_size, latent_dim, num_classes, seed, class_counts=None):
-    """Draws what a generator makes images of.
+    """Draws the inputs of a generator.
 
     Args:
         batch_size: Number of images.
         latent_dim: Length of a latent vector.
         num_classes: Number of classes; 0 or 1 draws label 0.
-        seed: `[2]`, integer.
-        class_counts: Number of real images in each class, `[num_classes]`,
-            integer: labels are drawn in proportion. None for uniform labels,
-            as the released code has them.
+        seed: Seed, `[2]`, integer.
+        class_counts: Number of real images per class, `[num_classes]`,
+            integer, to which label frequencies are proportional. None for
+            uniform labels, as in the released code.
 
     Returns:
         Latents `[batch_size, latent_dim]`, standard normal, float32, and
@@ -47,19 +47,19 @@ def draw_latents(batch_size, latent_dim, num_classes, seed, class_counts=None):
 
 
 def describe_imbalance(class_counts, setting: str) -> str | None:
-    """Returns a warning where uniform labels are far from those of the data.
+    """Returns a warning if uniform labels are far from those of the data.
 
-    That is where more than `IMBALANCE` of the generated images, beyond what
-    chance explains, are of another class than they would be with labels as
-    frequent as in the data: a perfect generator then has a high FID.
+    That is, if more than `IMBALANCE` of the generated images, beyond what
+    chance explains, belong to another class than with the label frequencies of
+    the data: even a perfect generator then has a high FID.
 
     Args:
-        class_counts: Number of real images in each class, `[num_classes]`.
+        class_counts: Number of real images per class, `[num_classes]`.
         setting: Name of the setting that draws labels as in the data.
     """
     shares = np.asarray(class_counts) / np.sum(class_counts)
     distance = np.abs(shares - 1.0 / len(shares)).sum() / 2.0
-    # At most this is what images drawn from balanced classes have on average.
+    # Upper bound of its mean for images drawn from balanced classes.
     chance = np.sqrt((len(shares) - 1) / np.sum(class_counts)) / 2.0
     if distance - chance <= IMBALANCE:
         return None
@@ -75,15 +75,15 @@ def describe_imbalance(class_counts, setting: str) -> str | None:
 
 
 def fold_in(seed, number):
-    """Returns the seed of the numbered stream under `seed`.
+    """Derives the seed of a numbered stream from a seed.
 
     Args:
-        seed: `[2]`, integer.
-        number: Scalar, integer.
+        seed: Seed, `[2]`, integer.
+        number: Number of the stream, scalar, integer.
 
     Returns:
         `[2]`, int64. TensorFlow draws the new key in the dtype of the number:
-        with 32 bits some steps of a long run would share theirs.
+        in 32 bits, some steps of a long run would share a key.
     """
     return tf.random.experimental.stateless_fold_in(
         tf.cast(seed, tf.int64), tf.cast(number, tf.int64), alg=_ALG
@@ -91,13 +91,13 @@ def fold_in(seed, number):
 
 
 def fixed_inputs(generator, num_images, seed=0, columns=8):
-    """Draws latents, and labels that name one class a row of the grid.
+    """Draws the latents of a grid of images, with one class per row.
 
     Args:
-        generator: Says `latent_dim` and `num_classes`.
-        num_images: How many.
-        seed: Of the latents.
-        columns: Of the grid the images are meant for.
+        generator: Network with `latent_dim` and `num_classes`.
+        num_images: Number of images.
+        seed: Seed for the latents.
+        columns: Number of columns of the grid.
 
     Returns:
         Latents `[num_images, latent_dim]`, standard normal float32, and labels
@@ -111,7 +111,7 @@ def fixed_inputs(generator, num_images, seed=0, columns=8):
 
 
 def generate(generator, latents, labels, batch_size=64):
-    """Returns images as NumPy, `[n, size, size, channels]` in [-1, 1].
+    """Generates images, a NumPy array `[n, size, size, channels]` in [-1, 1].
 
     Batch norm uses its moving moments, so an image does not depend on the
     others in its batch.
@@ -120,7 +120,7 @@ def generate(generator, latents, labels, batch_size=64):
         generator: A `Generator`.
         latents: `[n, latent_dim]`, float32.
         labels: `[n]`, int32.
-        batch_size: How many images are made at a time.
+        batch_size: Number of images generated at a time.
     """
     return np.concatenate(
         [

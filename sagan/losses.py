@@ -9,8 +9,8 @@ def hinge_discriminator_loss(
     """Mean of `max(0, 1 - D(x))` plus mean of `max(0, 1 + D(G(z)))`.
 
     Args:
-        real_logits: Of real images, `[batch, 1]`, float.
-        fake_logits: Of generated images, `[batch, 1]`, float.
+        real_logits: Logits of real images, `[batch, 1]`, float.
+        fake_logits: Logits of generated images, `[batch, 1]`, float.
 
     Returns:
         Scalar, float32.
@@ -25,10 +25,10 @@ def hinge_discriminator_loss(
 
 
 def hinge_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Minus the mean of `D(G(z))`.
+    """Negative mean of `D(G(z))`.
 
     Args:
-        fake_logits: Of generated images, `[batch, 1]`, float.
+        fake_logits: Logits of generated images, `[batch, 1]`, float.
 
     Returns:
         Scalar, float32.

@@ -1,4 +1,4 @@
-"""Adam for both networks, each with its own rate (TTUR)."""
+"""Adam for both networks, each with its own learning rate (TTUR)."""
 
 import gin
 import keras
@@ -7,11 +7,11 @@ from sagan.config import Fraction, NonNegative, checked
 
 
 class Adam(keras.optimizers.Adam):
-    """Adam for gradients that are already those of all replicas.
+    """Adam for gradients that are already averaged over the replicas.
 
-    Keras' own sums them over the replicas after it has scaled, clipped and
-    checked what each has, so that a gradient that is not finite on one
-    replica is skipped there and applied elsewhere.
+    Keras' own sums gradients over replicas only after each replica has scaled,
+    clipped and checked its own, so a gradient that is not finite on one
+    replica would be skipped there and applied elsewhere.
     """
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
@@ -31,21 +31,21 @@ def make_optimizers(
     d_beta_2: Fraction = 0.999,
     epsilon: NonNegative = 1e-8,
 ) -> tuple[keras.optimizers.Optimizer, keras.optimizers.Optimizer]:
-    """Makes the generator's and the discriminator's optimiser.
+    """Makes the optimisers of the generator and of the discriminator.
 
-    The defaults are the released code's; the paper's text has beta_2 0.9.
+    Defaults are the released code's; the paper's text has beta_2 = 0.9.
 
     Args:
         mixed_float16: Whether each optimiser scales its loss dynamically, so
-            that float16 gradients stay in range, and skips an update whose
+            that float16 gradients stay in range, and skips updates whose
             gradients are not finite.
-        g_learning_rate: Of the generator.
-        d_learning_rate: Of the discriminator.
+        g_learning_rate: Learning rate of the generator.
+        d_learning_rate: Learning rate of the discriminator.
         g_beta_1: Decay of the generator's first moment.
         d_beta_1: Decay of the discriminator's first moment.
         g_beta_2: Decay of the generator's second moment.
         d_beta_2: Decay of the discriminator's second moment.
-        epsilon: Of both.
+        epsilon: Added to the denominator of both.
 
     Raises:
         ValueError: If a value is out of range.
@@ -66,19 +66,19 @@ def make_optimizers(
 
 
 def scales_loss(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Returns whether the optimiser scales its loss dynamically."""
+    """Returns whether an optimiser scales its loss dynamically."""
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def loss_scale(optimizer: keras.optimizers.Optimizer) -> float:
-    """Returns the factor the optimiser's loss is multiplied by now."""
+    """Returns the factor by which an optimiser currently scales its loss."""
     if scales_loss(optimizer):
         return float(optimizer.dynamic_scale.numpy())
     return 1.0
 
 
 def updates_applied(optimizer: keras.optimizers.Optimizer) -> int:
-    """Returns how many updates were applied; a skipped one does not count."""
+    """Returns the number of updates applied, not counting skipped ones."""
     if scales_loss(optimizer):
         optimizer = optimizer.inner_optimizer
     return int(optimizer.iterations.numpy())

@@ -1,6 +1,6 @@
-"""Training images: TFDS, an image folder or synthetic, as batches in [-1, 1].
+"""Training images from TFDS, a folder or a generator, as batches in [-1, 1].
 
-`make_dataset` is the way in; `agreement` scores images of the synthetic sets.
+`make_dataset` is the entry point; `agreement` scores the synthetic images.
 """
 
 from sagan.data.agreement import agreement, shuffle_halves

@@ -1,6 +1,6 @@
-"""How often the two halves of synthetic images agree: the long-range rule.
+"""Agreement of the two halves of synthetic images, the long-range rule.
 
-Looks at pixels alone: no network and no fitting. A shape is where a half is
+Computed from pixels, without a network or fitting. A shape is where a half is
 most coloured; its kind is the one whose outline, drawn with the same area and
 centre, overlaps it best; its colour is the nearest hue of the palette.
 """
@@ -15,10 +15,8 @@ from sagan.data.synthetic import KINDS, PALETTE, shape_masks
 # shapes reach about 0.8, two shapes or a ragged one stay below 0.7.
 _SMALLEST_OVERLAP = 0.72
 
-
 # Chroma of the most coloured pixels below which a half is blank; 190 is ideal.
 _SMALLEST_CHROMA = 60.0
-
 
 # Cosine between a colour and its palette entry: 25 of the 30 degrees to the
 # border with the next hue.
@@ -27,25 +25,25 @@ _CHUNK = 512
 
 
 def agreement(images) -> dict[str, float]:
-    """Measures how often the halves of images hold the same kind and colour.
+    """Measures how often the halves of images show the same kind and colour.
 
     Args:
-        images: `[n, size, size, 3]`, float in `[-1, 1]` or uint8, of the
-            synthetic set or of a generator trained on it. An image with a
-            value that is not finite counts as showing nothing.
+        images: `[n, size, size, 3]`, float in `[-1, 1]` or uint8, from the
+            synthetic set or a generator trained on it. An image with a value
+            that is not finite counts as empty.
 
     Returns:
-        Fractions of all images: `both_found` (a shape can be recognised in
-        each half), and of these also `kind` (same kind), `colour` (same
-        colour) and `agreement` (both). The same three as fractions of the
-        images in which both were found: `kind_if_found`, `colour_if_found`,
+        Fractions of all images: `both_found` (each half has a recognisable
+        shape), and of those also `kind` (same kind), `colour` (same colour)
+        and `agreement` (both). The last three also as fractions of the images
+        in which both were found: `kind_if_found`, `colour_if_found`,
         `agreement_if_found`; NaN if there are none.
 
-        What halves that do not know of each other reach depends on what the
-        label tells them. If found, with uniform kinds and colours: kind 1/4,
-        colour 1/6, agreement 1/24; where both are told the kind, as in
-        "synthetic", kind 1, colour and agreement 1/6. For other images, such
-        as of a generator that prefers a colour, `shuffle_halves` gives it.
+        Independent halves reach, if found, with uniform kinds and colours:
+        kind 1/4, colour 1/6, agreement 1/24; with a label that tells the kind,
+        as in "synthetic", kind 1, colour and agreement 1/6. `shuffle_halves`
+        gives the rate for other images, such as those of a generator that
+        prefers a colour.
 
     Raises:
         ValueError: If the images are not square RGB images, or there are none.
@@ -78,14 +76,14 @@ def agreement(images) -> dict[str, float]:
 
 
 def shuffle_halves(images, seed: int = 0, labels=None):
-    """Gives each image the right half of another: agreement by chance.
+    """Gives each image the right half of another, for agreement by chance.
 
     Args:
-        images: `[n, size, size, 3]`, of any dtype; n at least 2.
-        seed: Seed for whose half each gets.
-        labels: `[n]`. Halves are exchanged among images of one label, as what
-            a label tells is no agreement by chance; an image that is alone
-            with its label keeps its half. None: among all.
+        images: `[n, size, size, 3]`, any dtype; n at least 2.
+        seed: Seed for the permutation.
+        labels: `[n]`. Halves are exchanged among images of the same label,
+            since what the label tells is not agreement by chance; the only
+            image of a label keeps its half. None to exchange among all.
     """
     half = images.shape[2] // 2
     order = np.random.default_rng(seed).permutation(len(images))
@@ -98,7 +96,7 @@ def shuffle_halves(images, seed: int = 0, labels=None):
 
 
 def _to_pixels(images):
-    """Float32 in [0, 255]; an image that is not all finite becomes black."""
+    """Returns float32 in [0, 255]; images that are not finite become black."""
     if images.dtype == np.uint8:
         return images.astype(np.float32)
     finite = np.isfinite(images).all(axis=(1, 2, 3), keepdims=True)
@@ -107,7 +105,7 @@ def _to_pixels(images):
 
 
 def _recognise(halves):
-    """Kinds and colours, int `[n]` each, -1 where no shape is recognised."""
+    """Returns kinds and colours, int `[n]`, -1 where no shape is recognised."""
     cover, peak = _coverage(halves)
     overlaps = np.stack([_overlap(cover, kind) for kind in range(len(KINDS))])
     kinds, best = overlaps.argmax(axis=0), overlaps.max(axis=0)
@@ -118,24 +116,24 @@ def _recognise(halves):
 
 
 def _coverage(halves):
-    """Share of each pixel that a shape covers, by its chroma.
+    """Returns the fraction of each pixel covered by a shape, and peak chroma.
 
-    The scale runs from the median chroma of the half, which is background as
-    a shape fills less than half of it, to that of its most coloured pixels.
+    The scale runs from the median chroma of the half (background, since a
+    shape fills less than half of it) to that of its most coloured pixels.
     """
     chroma = halves.max(axis=-1) - halves.min(axis=-1)
     flat = np.sort(chroma.reshape(len(chroma), -1), axis=1)
-    most_coloured = max(flat.shape[1] // 25, 1)  # the smallest shape has 7 %
+    most_coloured = max(flat.shape[1] // 25, 1)  # The smallest shape has 7 %.
     floor = np.median(flat, axis=1)[:, None, None]
     peak = flat[:, -most_coloured:].mean(axis=1)
     span = np.maximum(peak[:, None, None] - floor, 1.0)
-    # Steeper than linear about one half, so that noise adds up to nothing.
+    # Steeper than linear around one half, to suppress noise.
     cover = ((chroma - floor) / span - 0.5) / 0.6 + 0.5
     return np.clip(cover, 0, 1), peak
 
 
 def _overlap(cover, kind):
-    """Overlap of each mask with the kind's shape of equal area and centre."""
+    """Returns the overlap of masks with a shape of equal area and centre."""
     n, height, width = cover.shape
     unit = shape_masks(kind, [50.0], [50.0], [100.0], (100, 100))[0]
     area = np.maximum(cover.sum(axis=(1, 2)), 1.0)
@@ -144,7 +142,7 @@ def _overlap(cover, kind):
     for axis, extent in ((1, width), (2, height)):
         ticks = np.arange(extent, dtype=np.float32) + 0.5
         centroid = (cover.sum(axis=axis) * ticks).sum(axis=1) / area
-        # Where this kind's centroid lies relative to its bounding square.
+        # Centroid of this kind relative to its bounding square.
         own = (unit.sum(axis=axis - 1) * (np.arange(100) + 0.5)).sum()
         own = own / unit.sum() / 100 - 0.5
         centres.append(centroid - own * size)
@@ -155,7 +153,7 @@ def _overlap(cover, kind):
 
 
 def _nearest_colours(halves, cover):
-    """Index in `PALETTE` of the mean colour, and the cosine of their hues."""
+    """Returns the nearest index in `PALETTE` and the cosine of the hues."""
     hues = halves - halves.mean(axis=-1, keepdims=True)
     mean = (hues * cover[..., None]).sum(axis=(1, 2))
     mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-6)

@@ -2,10 +2,10 @@
 
 Position p counts examples from the start of training: batch k holds positions
 k * batch_size to (k + 1) * batch_size - 1. Epoch p // size visits each example
-once, in an order drawn from (seed, epoch) alone, and which images of batch k
-are mirrored hangs on (seed, k) alone. So a resumed run starts at any batch
-without replaying those before it. A batch may straddle two epochs: none is
-dropped. Of several workers each reads some rows of every batch, and only them.
+once, in an order that depends only on (seed, epoch); which images of batch k
+are mirrored depends only on (seed, k). So a resumed run starts at any batch
+without replaying earlier ones. A batch may straddle two epochs; no example is
+dropped. Each of several workers reads only its own rows of every batch.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from sagan.data.preprocessing import to_unit_range
 
-# What TensorFlow then ends everything with, reading too.
+# TensorFlow's message for every operation, reading too, once a worker ends.
 _LOST_WORKER = "Collective ops is aborted"
 
 
@@ -24,15 +24,15 @@ class ImageDataset:
     """An endless, repeatable sequence of batches; made by `make_dataset`.
 
     Attributes:
-        name: The name it was asked for by.
-        size: Number of examples, that is of positions in an epoch.
+        name: Name of the dataset, as given to `make_dataset`.
+        size: Number of examples, that is, of positions in an epoch.
         num_classes: Number of classes, 0 if labels are not used.
         label_histogram: Examples per class, int `[num_classes]`; `None` if
             labels are not used or counting them would take a full pass.
-        channels: 1 or 3.
-        image_size: Side of the images in pixels.
-        batch_size: Number of images in each batch.
-        seed: Seed of the order and the flips.
+        channels: Image channels, 1 or 3.
+        image_size: Height and width in pixels.
+        batch_size: Number of images per batch.
+        seed: Seed for the order and the flips.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class ImageDataset:
     def batches(
         self, first: int = 0, rows: range | None = None
     ) -> tf.data.Dataset:
-        """Yields `(images, labels)` forever, from batch `first` on.
+        """Returns the endless sequence of batches, from batch `first` on.
 
         Args:
             first: Number of batches already consumed. `batches(first=k)`
-                gives exactly the batches k, k + 1, ... of `batches()`.
-            rows: Which of each batch to read, consecutive; None for all.
+                yields exactly the batches k, k + 1, ... of `batches()`.
+            rows: Consecutive rows of each batch to read; None for all.
 
         Returns:
             A dataset of images, float32 `[rows, image_size, image_size,
@@ -82,21 +82,21 @@ class ImageDataset:
     def steps(
         self, d_steps: int, first: int = 0, rows: range | None = None
     ) -> tf.data.Dataset:
-        """Yields the batches of each training step, from step `first` on.
+        """Returns the batches of each training step, from step `first` on.
 
         Returns:
-            A dataset of what `batches` yields, `d_steps` of them stacked:
-            images `[d_steps, rows, ...]`, labels `[d_steps, rows]`.
+            A dataset of `d_steps` stacked elements of `batches`: images
+            `[d_steps, rows, ...]`, labels `[d_steps, rows]`.
         """
         data = self.batches(first * d_steps, rows)
-        # Stacking is a copy: made while the step before it runs.
+        # Stacking copies: prefetched while the previous step runs.
         return data.batch(d_steps, drop_remainder=True).prefetch(1)
 
     def one_pass(self) -> tf.data.Dataset:
-        """Yields each example once: the first `size` of `batches()`.
+        """Returns each example once: the first `size` of `batches()`.
 
         Returns:
-            As `batches()`, but finite, and the last batch may be smaller.
+            As `batches()`, but finite; the last batch may be smaller.
         """
 
         def trim(batch, example):
@@ -106,17 +106,17 @@ class ImageDataset:
 
         num_batches = -(-self.size // self.batch_size)
         batches = self.batches().take(num_batches).enumerate().map(trim)
-        # If their number is unknown, `keras.Model.evaluate` counts one batch
-        # more, of images that are all wrong.
+        # With an unknown cardinality, `keras.Model.evaluate` counts one more
+        # batch, of images that are all wrong.
         return batches.apply(
             tf.data.experimental.assert_cardinality(num_batches)
         )
 
     def checked(self, batches):
-        """Yields what an iterable of this data set's batches does.
+        """Yields the elements of an iterable of this dataset's batches.
 
         Raises:
-            OSError: If a file is gone or broken, in one line.
+            OSError: If a file is missing or broken, in one line.
         """
         batches = iter(batches)
         while True:
@@ -143,22 +143,22 @@ class ImageDataset:
 
 
 def flips(batch, batch_size: int, seed: int):
-    """Which images of batch number `batch` are mirrored: half, bool."""
-    # No epoch is negative, so this stream is apart from those of the orders.
+    """Returns which images of a batch are mirrored: bool, about half true."""
+    # Epochs are not negative, so this stream differs from those of the orders.
     key = tf.stack([tf.constant(seed, tf.int64), -1 - batch])
     return tf.random.stateless_uniform([batch_size], key, alg="philox") < 0.5
 
 
 @contextlib.contextmanager
 def reading(source: str, fix: str):
-    """Turns an error of tf.data inside into an OSError of one line.
+    """Context that turns an error of tf.data into a one-line OSError.
 
-    Whatever goes wrong in a pipeline, from a missing file to a broken image,
-    comes out of its iterator as an error of TensorFlow, with the name of the
-    operation before the reason and a traceback after it.
+    Any failure in a pipeline, from a missing file to a broken image, leaves its
+    iterator as an error of TensorFlow, with the name of the operation before
+    the reason and a traceback after it.
 
     Args:
-        source: What is read, and where it is.
+        source: What is read, and where.
         fix: What to do about it.
 
     Raises:
@@ -170,8 +170,8 @@ def reading(source: str, fix: str):
         if _LOST_WORKER in str(error):
             raise
         raise OSError(
-            f"{source} cannot be read: {_reason(str(error))}. {fix} A run "
-            "then goes on from its last checkpoint by the same command."
+            f"{source} cannot be read: {_reason(str(error))}. {fix} The same "
+            "command then resumes a run from its last checkpoint."
         ) from error
 
 
@@ -184,6 +184,6 @@ def _reason(message):
         message,
     )
     line = message.split("\n")[0].split(" [Op:")[0]
-    # Of `tf.debugging.Assert`, which also quotes quotes.
+    # The form of `tf.debugging.Assert`, which also escapes quotes.
     line = re.sub(r"^assertion failed: \[(.*)\]$", r"\1", line)
     return f"{line:.300}".replace("\\'", "'").rstrip(". ")

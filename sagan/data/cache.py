@@ -1,4 +1,4 @@
-"""Prepared images held in memory as uint8, if they fit."""
+"""In-memory cache of prepared images, as uint8."""
 
 import os
 
@@ -11,8 +11,8 @@ def fill_cache(source, prepare, shape):
     """Prepares all images of a source.
 
     Args:
-        source: Has `size`, and `examples()` that yields `(image, label)`; it
-            may yield fewer than `size`, where files are broken.
+        source: Object with `size` and `examples()`, which yields `(image,
+            label)`, fewer than `size` if files are broken.
         prepare: TensorFlow function from an image to uint8 `shape`.
         shape: Height, width and channels.
 
@@ -35,7 +35,7 @@ def fill_cache(source, prepare, shape):
 
 
 def prepare_some(source, prepare, count=64):
-    """Prepares the first images of a source: as `fill_cache`, but few."""
+    """Prepares the first `count` images of a source, as `fill_cache` does."""
     pairs = list(_prepared(source, prepare).take(count).as_numpy_iterator())
     images, labels = zip(*pairs, strict=True) if pairs else ((), ())
     return np.array(images), np.array(labels)
@@ -64,7 +64,7 @@ def check_memory(size, shape):
 
 
 def _available_memory():
-    """Bytes of memory that can be had without swapping."""
+    """Returns the bytes of memory available without swapping."""
     try:
         with open("/proc/meminfo") as meminfo:
             for line in meminfo:

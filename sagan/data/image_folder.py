@@ -1,4 +1,4 @@
-"""A folder of image files, one sub-folder a class or all in one place."""
+"""A folder of image files, with or without one sub-folder per class."""
 
 import os
 import pathlib
@@ -14,43 +14,41 @@ from sagan.data.readers import call_python
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
-
-# Whatever a file's name says. Pillow reads others by programs of the machine:
-# PostScript, in a file of any name, would be run by Ghostscript.
+# Whatever a file's name says. Pillow hands some other formats to external
+# programs: PostScript, in a file of any name, would be run by Ghostscript.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
-
-# A file whose header claims more is refused before it is decoded: the largest
-# photographs have 200 million, and a few KB may claim any number.
+# Files whose headers claim more are refused undecoded: the largest photographs
+# have 200 million, and a few KB may claim any number.
 MAX_PIXELS = 200_000_000
 
-
-# Pillow warns above its own limit, and refuses what is above twice that.
+# Pillow warns above its limit and refuses above twice that.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
-
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 class ImageFolder:
-    """The image files beneath a folder, in sorted order.
+    """The image files below a folder, in sorted order.
 
-    A file's class is the sub-folder of `path` it lies in, at any depth;
-    classes are numbered by sorted name. If images lie in `path` itself the
-    folder has no classes. Hidden files and folders are ignored, and a folder
-    that links lead to again is read once.
+    A file's class is the sub-folder of `path` that contains it, at any depth;
+    classes are numbered by sorted name. If `path` itself contains images there
+    are no classes. Hidden files and folders are ignored, and a folder reached
+    by several links is read once.
 
     Attributes:
         path: The folder.
         files: Paths relative to it.
         class_names: Names of the classes; empty if there are none.
-        num_classes: Their number.
+        num_classes: Number of classes.
         labels: Class of each file, int32 `[size]`; zeros without classes.
+        place: The folder, for messages.
+        fix: What to do if files in it are damaged or missing.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
-        PermissionError: If it, or a folder in it, must not be read.
-        ValueError: If it holds no images.
+        FileNotFoundError: If the folder does not exist.
+        PermissionError: If it, or a folder in it, is not readable.
+        ValueError: If it contains no images.
     """
 
     def __init__(self, path: str):
@@ -60,12 +58,14 @@ class ImageFolder:
                 f"No folder {str(self.path)!r} (looked in {os.getcwd()!r}); "
                 "name='folder:PATH' needs a folder of images."
             )
+        self.place = f"Folder {str(self.path)!r}"
+        self.fix = "Put the file back."
         self.files, others = _list_files(self.path)
         if not self.files:
             raise ValueError(
-                f"Folder {str(self.path)!r} holds no images: expected files "
-                f"that end in {', '.join(IMAGE_SUFFIXES)}, found {others} "
-                "other files. Point 'folder:PATH' at the images."
+                f"{self.place} holds no images: expected files that end in "
+                f"{', '.join(IMAGE_SUFFIXES)}, found {others} other files. "
+                "Point 'folder:PATH' at the images."
             )
         tops = [
             name.split("/")[0] if "/" in name else "" for name in self.files
@@ -91,7 +91,7 @@ class ImageFolder:
         return len(self.class_names)
 
     def load(self, index):
-        """Image and label at `index`, as TensorFlow operations.
+        """Loads the image and label at `index`, as TensorFlow operations.
 
         Returns:
             uint8 `[height, width, 3]`, sizes unknown, and int32 `[]`.
@@ -107,7 +107,7 @@ class ImageFolder:
 
         types = [tf.uint8, tf.int32, tf.string]
         image, label, problem = call_python(load, [index], types)
-        # An exception in there would come with tracebacks on the terminal.
+        # An exception in `load` would print tracebacks on the terminal.
         check = tf.debugging.Assert(tf.equal(problem, ""), [problem])
         with tf.control_dependencies([check]):
             image, label = tf.identity(image), tf.identity(label)
@@ -119,10 +119,10 @@ class ImageFolder:
         return read_image(self.path / self.files[index])
 
     def examples(self) -> tf.data.Dataset:
-        """All readable images in order: `(image, label)`.
+        """Returns all readable images in order: `(image, label)`.
 
-        Files that cannot be read are left out and remembered for
-        `drop_unreadable`, which must follow a full pass.
+        Unreadable files are skipped and remembered for `drop_unreadable`,
+        which must follow a full pass.
         """
 
         def try_load(index):
@@ -153,7 +153,7 @@ class ImageFolder:
         return data.filter(is_readable).map(drop_flag)
 
     def drop_unreadable(self, max_unreadable: float) -> None:
-        """Takes the files a pass over `examples` could not read off the list.
+        """Removes the files that a pass over `examples` could not read.
 
         Args:
             max_unreadable: Largest tolerated fraction of all files.
@@ -164,7 +164,7 @@ class ImageFolder:
         if not self._reasons:
             return
         bad = sorted(self._reasons)
-        # Quoted: a name may have line breaks and bytes that are no text.
+        # Quoted: names may contain line breaks and bytes that are not text.
         listing = [f"{self.files[i]!r} ({self._reasons[i]})" for i in bad]
         text = (
             f"{len(bad)} of {self.size} images in {str(self.path)!r} cannot "
@@ -185,7 +185,7 @@ class ImageFolder:
 
 
 def _list_files(root):
-    """Sorted image paths relative to `root`, and the number of other files."""
+    """Returns sorted image paths below `root`, and the count of other files."""
     images, others, seen = [], 0, set()
     for folder, subfolders, names in os.walk(
         root, onerror=_refuse, followlinks=True
@@ -197,7 +197,7 @@ def _list_files(root):
             subfolders.clear()
             continue
         seen.add(identity)
-        # Sorted, so that of two ways to a folder the same is always taken.
+        # Sorted, so that a folder is always reached by the same path.
         subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
         relative = pathlib.Path(folder).relative_to(root)
         for name in names:
@@ -225,15 +225,15 @@ def _one_line(error):
 def read_image(path) -> np.ndarray:
     """Reads an image file of any mode as uint8 RGB `[height, width, 3]`.
 
-    Turned upright by its EXIF orientation; transparency is laid on white; of
-    an animation the first frame; 16-bit grey is scaled to 8 bits.
+    Applies the EXIF orientation, composites transparency on white, takes the
+    first frame of an animation and scales 16-bit grey to 8 bits.
 
     Raises:
         OSError, SyntaxError, ValueError: If the file cannot be decoded.
         Image.DecompressionBombError: If it has more than `MAX_PIXELS`.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError("no regular file")  # A pipe would be waited for.
+        raise OSError("no regular file")  # Opening a pipe would block.
     with Image.open(path, formats=_FORMATS) as image:
         image.load()
         image = ImageOps.exif_transpose(image)

@@ -1,4 +1,4 @@
-"""From a dataset's name to batches: checks, preprocessing, cache."""
+"""`make_dataset`: opens a dataset by name, checks it and makes its batches."""
 
 import contextlib
 import functools
@@ -47,33 +47,32 @@ def make_dataset(
 ) -> ImageDataset:
     """Opens a dataset, checks it and makes its endless sequence of batches.
 
-    The sequence is a function of the arguments alone, so a resumed run sees
-    the batches an uninterrupted one would have.
+    The sequence depends only on the arguments, so a resumed run sees the
+    batches an uninterrupted one would have seen.
 
     Args:
         name: "folder:PATH", "synthetic", "synthetic_positions", or a dataset
             of TFDS.
-        image_size: Side of the images in pixels.
-        batch_size: Images in a batch: of all devices together.
-        seed: Seed of the order and the flips, not negative.
+        image_size: Height and width of the images in pixels.
+        batch_size: Images per batch, over all devices.
+        seed: Seed for the order and the flips, not negative.
         channels: 3, or 1 for grey images.
         num_classes: Number of classes in the data, or 0 to ignore labels.
         split: Split or slice ("train[:90%]") of a TFDS dataset; "train" or
-            "test" of the synthetic ones.
-        flip: Whether half of the images, chosen anew each epoch, are mirrored.
-        cache: Whether all prepared images are held in memory as uint8. If not,
-            they are decoded as they are needed.
-        shuffle_buffer: Number of encoded examples a TFDS dataset is shuffled
-            among when it is not cached, after the order of its files was drawn
-            for the epoch. Cached images and folders are always shuffled as a
-            whole.
-        shards: Parts that a TFDS dataset which is not cached is cut into, a
-            divisor of the batch. Each is shuffled by itself and has as many
-            images in every batch, so that of several workers, whose number
-            divides it, each reads only its own part of the files.
-        num_examples: Size of a synthetic dataset, 10,000 if not given.
-        crop_size: Side of the centre square that is kept before resizing, in
-            pixels; by default that of `CUSTOMARY_CROPS`, or the largest.
+            "test" of a synthetic one.
+        flip: Whether to mirror half of the images, redrawn in each epoch.
+        cache: Whether to hold all prepared images in memory as uint8 instead
+            of decoding them on demand.
+        shuffle_buffer: Number of encoded examples among which an uncached TFDS
+            dataset is shuffled, after the order of its files was drawn for the
+            epoch. Cached images and folders are always shuffled as a whole.
+        shards: Number of parts of an uncached TFDS dataset, a divisor of the
+            batch size. Each is shuffled separately and has equally many images
+            in every batch, so that each of several workers, whose number
+            divides it, reads only its own part of the files.
+        num_examples: Size of a synthetic dataset, by default 10,000.
+        crop_size: Side of the centre crop before resizing, in pixels; by
+            default that of `CUSTOMARY_CROPS`, or the largest.
         max_unreadable: Largest tolerated fraction of broken files in a folder.
         data_dir: Folder of prepared TFDS datasets; by default TFDS's own.
         download: Whether TFDS may download and prepare a missing dataset.
@@ -85,12 +84,7 @@ def make_dataset(
         ValueError: If an argument is out of range or does not fit the data.
         MemoryError: If the cache would not fit in memory.
     """
-    _check_arguments(name, channels)
-    if num_examples is not None and not is_synthetic(name):
-        raise ValueError(
-            f"num_examples={num_examples} is for synthetic sets alone; for "
-            f"part of a TFDS dataset use split='train[:{num_examples}]'."
-        )
+    _check_arguments(name, channels, num_examples)
     _check_shards(shards, name, cache, batch_size, shuffle_buffer)
     started = time.monotonic()
     shape = (image_size, image_size, channels)
@@ -102,28 +96,26 @@ def make_dataset(
     )
     failures = contextlib.nullcontext
     if is_synthetic(name):
-        size = 10_000 if num_examples is None else num_examples
+        size = num_examples or 10_000
         read, labels = _open_synthetic(name, size, shape, split, num_classes)
-    elif name.startswith(_FOLDER):
-        folder = _find_folder(name, split, num_classes)
-        failures = functools.partial(
-            reading, f"Folder {str(folder.path)!r}", "Put the file back."
-        )
-        with failures():
-            read, labels = _open_folder(
-                folder, prepare, shape, cache, max_unreadable
-            )
-        size = folder.size
     else:
-        source = TfdsImages(name, split, data_dir, download)
-        _check_classes(name, num_classes, source.num_classes)
-        buffers = None if cache else [shuffle_buffer // shards] * shards
+        if name.startswith(_FOLDER):
+            source = _find_folder(name, split, num_classes)
+            open_source = functools.partial(
+                _open_folder, cache=cache, max_unreadable=max_unreadable
+            )
+        else:
+            source = TfdsImages(name, split, data_dir, download)
+            _check_classes(name, num_classes, source.num_classes)
+
+            buffers = None if cache else [shuffle_buffer // shards] * shards
+            open_source = functools.partial(
+                _open_tfds, buffers=buffers, num_classes=num_classes
+            )
         failures = functools.partial(reading, source.place, source.fix)
         with failures():
-            read, labels = _open_tfds(
-                source, prepare, shape, buffers, num_classes
-            )
-        size = source.size
+            read, labels = open_source(source, prepare, shape)
+        size = source.size  # Without unreadable files.
     if size < batch_size:
         raise ValueError(
             f"{name!r} has {size} images, fewer than one batch of "
@@ -134,10 +126,7 @@ def make_dataset(
         histogram = np.bincount(labels, minlength=num_classes)
     logging.info(
         "Dataset %s (%s): %d images of %s, %s, ready in %.1f s.",
-        name,
-        split,
-        size,
-        "x".join(map(str, shape)),
+        *(name, split, size, "x".join(map(str, shape))),
         _describe_classes(num_classes, histogram),
         time.monotonic() - started,
     )
@@ -156,7 +145,7 @@ def make_dataset(
     )
 
 
-def _check_arguments(name, channels):
+def _check_arguments(name, channels, num_examples):
     if channels not in (1, 3):
         raise ValueError(
             f"make_dataset.channels must be 1 (grey) or 3 (RGB), got "
@@ -166,6 +155,11 @@ def _check_arguments(name, channels):
         raise ValueError(
             "make_dataset.name must be 'synthetic', 'folder:PATH' or a "
             f"dataset of TFDS such as 'celeb_a', got {name!r}."
+        )
+    if num_examples is not None and not is_synthetic(name):
+        raise ValueError(
+            f"num_examples={num_examples} is for synthetic sets only; for part "
+            f"of a TFDS dataset use split='train[:{num_examples}]'."
         )
 
 
@@ -204,19 +198,19 @@ def _check_contents(name, images, labels, num_classes):
     """Checks the images and labels of a source, or a sample of them."""
     if len(images) and images.min() == images.max():
         raise ValueError(
-            f"Every pixel looked at in {name!r} is {images.min()}: the images "
+            f"Every pixel sampled from {name!r} is {images.min()}: the images "
             "are blank. Check the source."
         )
     if len(images) and images.max() <= 2:
         raise ValueError(
-            f"No pixel looked at in {name!r} is above {images.max()}: images "
+            f"No pixel sampled from {name!r} exceeds {images.max()}: images "
             "must be uint8 from 0 to 255, not scaled to [0, 1]."
         )
     if num_classes and len(labels) and labels.max() >= num_classes:
         raise ValueError(
             f"{name!r} has an example of class {labels.max()}, but has "
             f"{num_classes} classes, 0 to {num_classes - 1}: its files do not "
-            "fit its description; prepare it anew."
+            "match its description; prepare it again."
         )
     if num_classes and len(labels) and labels.min() < 0:
         raise ValueError(
@@ -254,7 +248,7 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
         images, labels = fill_cache(folder, prepare, shape)
     else:
         images, labels = prepare_some(folder, prepare)
-        # Which files can be read must be known before positions mean anything.
+        # Positions count readable files, so all must be tried first.
         for _ in folder.examples().map(lambda image, label: label).batch(256):
             pass
     folder.drop_unreadable(max_unreadable)
@@ -266,7 +260,7 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
 
 
 def _open_tfds(source, prepare, shape, buffers, num_classes):
-    """Streams a shard through each of `buffers`, or caches if it is None."""
+    """Streams one shard through each of `buffers`; caches if that is None."""
     if buffers is None:
         images, labels = fill_cache(source, prepare, shape)
     else:

@@ -1,26 +1,26 @@
-"""From an image of any size to the square of uint8 the networks see."""
+"""Crops and resizes images of any size to squares of uint8."""
 
 import tensorflow as tf
 
-# The side of the centre square a dataset is customarily cropped to before it
-# is resized; every other dataset uses the largest centre square. CelebA's
-# aligned images are 178 wide and 218 high, so 178 is their full width: the
-# crop of mimicry (arXiv:2005.02494) and of most published CelebA results.
+# Side of the centre square that a dataset is customarily cropped to before
+# resizing; others use the largest centre square. CelebA's aligned images are
+# 178 wide and 218 high, so 178 is their full width: the crop of mimicry
+# (arXiv:2005.02494) and of most published CelebA results.
 CUSTOMARY_CROPS = {"celeb_a": 178}
 
 
 def prepare_image(image, image_size: int, crop_size=None, channels: int = 3):
-    """Crops to a centre square, resizes with antialiasing, sets channels.
+    """Crops to a centre square, resizes with antialiasing, converts channels.
 
     An image whose crop is already `image_size` wide is not resampled: its
-    pixels are returned bit for bit.
+    pixels are unchanged.
 
     Args:
         image: `[height, width, 1 or 3]`, uint8, sizes known or not.
         image_size: Side of the result in pixels.
-        crop_size: Side of the centre square that is kept, in pixels. `None`,
-            or more than the image's shorter side, keeps the largest square.
-        channels: 3 repeats a grey image; 1 takes the luma of a colour one.
+        crop_size: Side of the centre crop in pixels. `None`, or more than the
+            image's shorter side, takes the largest square.
+        channels: 3 repeats a grey image; 1 takes the luma of a colour image.
 
     Returns:
         `[image_size, image_size, channels]`, uint8.

@@ -1,4 +1,4 @@
-"""Ways to read a data set so that any position can be the first.
+"""Readers that can start a dataset at any position.
 
 A `read` function takes the first position, the batch size, the seed and the
 rows of each batch to read, and returns an endless dataset of `(images,
@@ -15,9 +15,9 @@ _QUIET_SECONDS = 0.1
 
 
 def example_order(size: int, seed: int, first: int) -> tf.data.Dataset:
-    """Indices of the examples at positions `first`, `first + 1`, ...: int64.
+    """Returns the indices of examples from position `first` on: int64.
 
-    Each epoch is a permutation of `range(size)`, uniform among all.
+    Each epoch is a uniformly drawn permutation of `range(size)`.
     """
     first_epoch, offset = divmod(first, size)
 
@@ -36,7 +36,7 @@ def example_order(size: int, seed: int, first: int) -> tf.data.Dataset:
 
 
 def read_arrays(images, labels):
-    """A `read` function over arrays held in memory.
+    """Returns a `read` function over arrays in memory.
 
     Args:
         images: `[size, image_size, image_size, channels]`, uint8.
@@ -44,8 +44,8 @@ def read_arrays(images, labels):
     """
 
     def gather(indices):
-        # The arrays stay in NumPy: as constants of TensorFlow they would be
-        # copied several times, and into the memory of a GPU.
+        # The arrays stay in NumPy: TensorFlow would copy constants several
+        # times, and into the memory of a GPU.
         return call_python(
             lambda i: (images[i], labels[i]), [indices], [tf.uint8, tf.int32]
         )
@@ -61,7 +61,7 @@ def read_arrays(images, labels):
 
 
 def read_by_index(load, size: int, prepare):
-    """A `read` function that loads each example when it is due, by its index.
+    """Returns a `read` function that loads each example on demand by index.
 
     Args:
         load: TensorFlow function from an index to `(image, label)`: uint8
@@ -85,16 +85,15 @@ def read_by_index(load, size: int, prepare):
 
 
 def read_stream(encoded, size: int, shuffle_buffer: int, decode):
-    """A `read` function over a dataset that can only be read front to back.
+    """Returns a `read` function over a dataset without random access.
 
-    Each epoch reads the encoded examples in an order drawn by (seed, epoch)
+    Each epoch reads the encoded examples in an order drawn from (seed, epoch)
     and passes them through a shuffle buffer seeded likewise. To start inside
-    an epoch, the examples before it are read and shuffled again but not
-    decoded.
+    an epoch, earlier examples are read and shuffled again but not decoded.
 
     Args:
         encoded: Function from a seed (int64 tensor) to a dataset of all
-            `(bytes, label)`, in an order that depends on the seed alone.
+            `(bytes, label)`, in an order that depends only on the seed.
         size: Number of examples in it.
         shuffle_buffer: Number of encoded examples to draw from.
         decode: TensorFlow function from bytes to the prepared image.
@@ -105,8 +104,8 @@ def read_stream(encoded, size: int, shuffle_buffer: int, decode):
 
     def read(first, batch_size, seed, rows):
         def epoch_examples(epoch):
-            # `shuffle` mixes in TensorFlow's global seed; fixed here, inside
-            # this traced function alone, so that `seed` decides by itself.
+            # `shuffle` mixes in TensorFlow's global seed; fixed here, for this
+            # traced function only, so that the order depends only on `seed`.
             tf.random.set_seed(1)
             key = tf.stack([tf.constant(seed, tf.int64), epoch])
             order_seed, buffer_seed = tf.unstack(
@@ -130,10 +129,10 @@ def read_stream(encoded, size: int, shuffle_buffer: int, decode):
 
 
 def read_shards(reads):
-    """A `read` function over shards of a data set, each with its own order.
+    """Returns a `read` function over shards, each with its own order.
 
-    Every batch has as many rows of each shard, in the order of the shards. A
-    shard none of whose rows are asked for is not read.
+    Every batch has equally many rows of each shard, in the order of the
+    shards. A shard none of whose rows are requested is not read.
 
     Args:
         reads: The `read` function of each shard; their number must divide the
@@ -150,7 +149,7 @@ def read_shards(reads):
             stop = min(rows.stop - shard * size, size)
             if start < stop:
                 position = first // len(reads)
-                # Apart from every seed that a person would give.
+                # Outside the range of seeds that users give.
                 own_seed = seed + shard * 2**32
                 own_rows = range(start, stop)
                 batches.append(read_shard(position, size, own_seed, own_rows))
@@ -168,7 +167,7 @@ def read_shards(reads):
 
 
 def keep_rows(examples, batch_size: int, rows: range) -> tf.data.Dataset:
-    """Of every `batch_size` examples keeps those at `rows`."""
+    """Keeps the examples at `rows` of every `batch_size` examples."""
     if len(rows) == batch_size:
         return examples
     return (
@@ -186,12 +185,12 @@ def call_python(function, inputs, types):
     """Calls a function of NumPy arrays from within a tf.data pipeline.
 
     Args:
-        function: Takes NumPy arrays, returns NumPy arrays; has no state.
-        inputs: Tensors it is given.
-        types: Dtypes of what it returns.
+        function: Stateless function from NumPy arrays to NumPy arrays.
+        inputs: Tensors to pass to it.
+        types: Dtypes of its results.
 
     Returns:
-        Tensors of these dtypes, their shapes unknown.
+        Tensors of these dtypes, with unknown shapes.
     """
 
     def call(*arrays):
@@ -202,7 +201,7 @@ def call_python(function, inputs, types):
 
 
 class _Calls:
-    """Counts the calls that have begun and those that have ended."""
+    """Counts started and finished calls, so that exiting can wait for them."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -230,6 +229,5 @@ class _Calls:
 
 
 _CALLS = _Calls()
-
 
 atexit.register(_CALLS.close)

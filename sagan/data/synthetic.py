@@ -1,31 +1,31 @@
-"""Images with a long-range rule that can be checked by looking at them.
+"""Synthetic images with a long-range rule that can be checked by eye.
 
-Each image holds one shape in its left half and one in its right, at random
-places and in random sizes, on a soft grey gradient. The two shapes always
-agree in kind and in colour. A generator whose two halves do not know of each
-other can draw good shapes but agrees only by chance, which is what makes the
-set a test of attention; `sagan.data.agreement` measures it.
+Each image shows one shape in its left half and one in its right, at random
+positions and sizes, on a soft grey gradient. The two shapes always agree in
+kind and in colour. A generator whose halves are independent can draw good
+shapes but agrees only by chance, which makes the set a test of attention;
+`sagan.data.agreement` measures it.
 
-The images have two sets of labels, by the name of the data set:
+The name of the dataset selects the labels of the images:
 
-- "synthetic": the kind of the shapes. A conditional generator is told it in
-  both halves, so that only the colour must be agreed on.
+- "synthetic": the kind of the shapes. It tells a conditional generator the
+  kind in both halves, so that only the colour remains to agree on.
 - "synthetic_positions": whether the left and the right shape are in the upper
-  or the lower half. That is independent of kind and colour, so that both must
-  be agreed on.
+  or the lower half. That is independent of kind and colour, so that both
+  remain to agree on.
 
-This set is the project's own and is made here, so it needs no download.
+The images are drawn here, without a download.
 """
 
 import numpy as np
 
 KINDS = ("disc", "square", "triangle", "cross")
 POSITIONS = ("both above", "right below", "left below", "both below")
-# What the labels name, by the name of the data set.
+# Names of the labels, by dataset.
 LABELS = {"synthetic": KINDS, "synthetic_positions": POSITIONS}
 COLOURS = ("red", "yellow", "green", "cyan", "blue", "magenta")
-# Hues 60 degrees apart, all of one chroma (largest less smallest channel), so
-# that a shape stands out from the grey alike in every colour.
+# Hues 60 degrees apart, all of one chroma (largest minus smallest channel), so
+# that shapes of all colours stand out equally from the grey.
 PALETTE = np.array(
     [
         [225, 35, 35],
@@ -46,7 +46,7 @@ _CHUNK = 1024
 
 
 def is_synthetic(name: str) -> bool:
-    """Whether a data set of this name is made here."""
+    """Whether `name` is a synthetic dataset."""
     return name in LABELS
 
 
@@ -58,13 +58,13 @@ def make_synthetic_images(
 ):
     """Draws the first `num_examples` images of the synthetic set.
 
-    Image i depends on i, `image_size` and `split` alone, not on how many are
-    drawn. The splits share no image.
+    Image i depends only on i, `image_size` and `split`, not on the number of
+    images. The splits share no image.
 
     Args:
         num_examples: Number of images.
         image_size: Side in pixels, at least 16; 32 or more to tell the kinds
-            apart with ease.
+            apart easily.
         split: "train" or "test".
         name: Key of `LABELS`; the images are the same.
 
@@ -73,8 +73,7 @@ def make_synthetic_images(
         and int32 `[num_examples]`, indices in `LABELS[name]`.
 
     Raises:
-        ValueError: If the split or the name is unknown or the images are too
-            small.
+        ValueError: If the split or name is unknown or the images are too small.
     """
     if not is_synthetic(name):
         raise ValueError(
@@ -90,7 +89,7 @@ def make_synthetic_images(
             f"Synthetic images are at least {SMALLEST_IMAGE} pixels wide, got "
             f"image_size={image_size}."
         )
-    # Row-major draws: row i is the same however many rows are drawn.
+    # Row-major draws: row i does not depend on the number of rows.
     bits = np.random.Philox(_SEEDS[split])
     draws = np.random.Generator(bits).random((num_examples, 16))
     draws = draws.astype(np.float32)
@@ -105,8 +104,7 @@ def _labels(draws, names):
     if names is KINDS:
         labels = _pick(draws[:, 0], len(KINDS))
     else:
-        # A shape whose vertical draw is above a half has its centre below the
-        # image's.
+        # A vertical draw above one half puts the shape below the centre.
         left_below, right_below = draws[:, [11, 14]].T > 0.5
         labels = 2 * left_below + right_below
     return labels.astype(np.int32)
@@ -118,7 +116,7 @@ def _pick(draws, num_choices):
 
 
 def _draw(draws, image_size):
-    """Images `[n, image_size, image_size, 3]` from draws `[n, 16]`."""
+    """Draws images `[n, image_size, image_size, 3]` from numbers `[n, 16]`."""
     kinds = _pick(draws[:, 0], len(KINDS))
     colours = PALETTE[_pick(draws[:, 1], len(COLOURS))]
     images = _gradients(draws[:, 2:9], image_size)
@@ -142,7 +140,7 @@ def _draw(draws, image_size):
 
 
 def _gradients(draws, image_size):
-    """Linear gradients between two near-greys, at any angle: float32."""
+    """Returns float32 linear gradients between two near-greys, at any angle."""
     angle = (2 * np.pi * draws[:, 0])[:, None, None]
     ticks = np.linspace(-0.5, 0.5, image_size, dtype=np.float32)
     ramp = np.cos(angle) * ticks + np.sin(angle) * ticks[:, None]
@@ -153,7 +151,7 @@ def _gradients(draws, image_size):
 
 
 def shape_masks(kind: int, x, y, size, extent):
-    """Antialiased masks of one kind of shape, by its distance function.
+    """Returns antialiased masks of a kind of shape, by its distance function.
 
     Args:
         kind: Index in `KINDS`.
@@ -163,7 +161,7 @@ def shape_masks(kind: int, x, y, size, extent):
         extent: Height and width of the masks in pixels.
 
     Returns:
-        Share of each pixel that the shape covers, float32 `[n, height, width]`.
+        Fraction of each pixel covered, float32 `[n, height, width]`.
     """
     height, width = extent
     radius = (np.asarray(size, np.float32) / 2)[:, None, None]
@@ -176,7 +174,7 @@ def shape_masks(kind: int, x, y, size, extent):
     elif KINDS[kind] == "square":
         distance = np.maximum(dx, np.abs(dy)) - radius
     elif KINDS[kind] == "triangle":
-        # Apex at the top; the two sides fall two pixels for each one across.
+        # Apex at the top; the sides fall two pixels for each one across.
         sides = (2 * dx - dy - radius) / np.sqrt(np.float32(5))
         distance = np.maximum(sides, dy - radius)
     else:

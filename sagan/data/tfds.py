@@ -1,4 +1,4 @@
-"""Images from TensorFlow Datasets, checked before anything is read."""
+"""Images from TensorFlow Datasets (TFDS)."""
 
 import functools
 import itertools
@@ -8,21 +8,21 @@ import tensorflow as tf
 
 from sagan.data.tfds_builders import how_to_repair, open_builder
 
-# Pieces of about equal size whose order is drawn for each epoch. The positions
-# of an example in two epochs then correlate by 1 / sqrt(64) at most times; a
-# file is skipped through once for each piece in it, far faster than read.
+# Number of pieces of about equal size whose order is drawn in each epoch. The
+# positions of an example in two epochs then mostly correlate by at most
+# 1 / sqrt(64). Each piece skips through its file, far faster than reading it.
 _PIECES = 64
 
 
 class TfdsImages:
-    """One split of a dataset that TensorFlow Datasets has prepared.
+    """A split of a dataset prepared by TensorFlow Datasets.
 
     Attributes:
         name: The dataset's name without its configuration.
         size: Number of examples in the split.
         num_classes: Number of classes, 0 if examples have no class label.
-        place: The dataset's full name and its folder, for messages.
-        fix: What to do if files in it are damaged or gone.
+        place: The dataset's full name and folder, for messages.
+        fix: What to do if files in it are damaged or missing.
 
     Args:
         name: A name TFDS knows, such as "cifar10" or "lsun/bedroom".
@@ -41,7 +41,7 @@ class TfdsImages:
     """
 
     def __init__(self, name: str, split: str, data_dir=None, download=False):
-        # Here, as it takes long to import and other sources do without.
+        # Slow to import, and other sources do not need it.
         import tensorflow_datasets as tfds
 
         builder = open_builder(name, data_dir, download)
@@ -69,7 +69,7 @@ class TfdsImages:
         )
 
     def encoded(self) -> tf.data.Dataset:
-        """All examples in their stored order, images still encoded.
+        """Returns all examples in stored order, with images still encoded.
 
         Returns:
             A dataset of `(bytes, label)`; label int32, 0 without classes, and
@@ -79,11 +79,11 @@ class TfdsImages:
         return data.map(_encoded_pair)
 
     def shards(self, count: int) -> list[tuple]:
-        """`encoded()` cut into parts, each of which reads its files alone.
+        """Splits `encoded()` into parts that read only their own files.
 
         Returns:
             For each part its number of examples, and a function from a seed
-            (int64 tensor) to a dataset of them in an order drawn by it.
+            (int64 tensor) to a dataset of them in an order drawn from it.
         """
         parts = self._even_splits(self._split, count)
         return [
@@ -97,10 +97,10 @@ class TfdsImages:
     # TFDS's functions are of a form that AutoGraph warns of.
     @tf.autograph.experimental.do_not_convert
     def _in_drawn_order(self, part, seed):
-        """Examples of a split, its pieces in an order drawn by a seed.
+        """Returns the examples of a split, with pieces in a drawn order.
 
-        Several pieces are read in turns, but few of them: pieces that are read
-        together keep the order of their examples.
+        Few pieces are interleaved at a time, since those read together keep
+        the order of their examples.
         """
         pieces = _cut(self._splits[part].file_instructions)
         read_config = self._read_config(
@@ -108,7 +108,7 @@ class TfdsImages:
             interleave_cycle_length=max(1, min(16, len(pieces) // 8)),
             shuffle_seed=seed,
             shuffle_reshuffle_each_iteration=False,
-            # Some data sets are stored as ordered, such as frames of videos.
+            # Some datasets are declared ordered, such as frames of videos.
             enable_ordering_guard=False,
         )
         data = self._open(
@@ -117,11 +117,11 @@ class TfdsImages:
         return data.map(_encoded_pair)
 
     def decode(self, encoded):
-        """Encoded image to uint8 `[height, width, 1 or 3]`, in TensorFlow."""
+        """Decodes an image to uint8 `[height, width, 1 or 3]`."""
         return self._image.decode_example(encoded)
 
     def examples(self) -> tf.data.Dataset:
-        """All examples in their stored order: `(image, label)`."""
+        """Returns all examples in stored order: `(image, label)`."""
 
         def decode_pair(encoded, label):
             return self.decode(encoded), label
@@ -137,7 +137,7 @@ def _encoded_pair(example):
 
 
 def _cut(files):
-    """Instructions of TFDS to read files, cut into pieces of about one size."""
+    """Cuts TFDS's file instructions into pieces of about equal size."""
     largest = -(-sum(file.take for file in files) // _PIECES)
     pieces = []
     for file in files:

@@ -1,4 +1,4 @@
-"""Builders of TensorFlow Datasets: found, checked and prepared."""
+"""Finds, checks and prepares builders of TensorFlow Datasets."""
 
 import difflib
 import os
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def open_builder(name: str, data_dir=None, download=False):
-    """Returns the builder of a prepared data set whose images fit.
+    """Returns the builder of a prepared dataset with usable images.
 
-    Args, Raises: As `sagan.data.tfds.TfdsImages`.
+    Args, Raises: As for `sagan.data.tfds.TfdsImages`.
     """
     import tensorflow_datasets as tfds
 
@@ -31,10 +31,10 @@ def open_builder(name: str, data_dir=None, download=False):
 
 
 def make_builder(name: str, data_dir=None):
-    """Returns the builder of a data set that TFDS knows, prepared or not.
+    """Returns the builder of a dataset known to TFDS, prepared or not.
 
-    TFDS leaves a temporary folder behind for each that is not prepared, so
-    temporary folders are made in one that is removed.
+    TFDS leaves a temporary folder behind for each unprepared one, so temporary
+    folders are created inside one that is removed.
     """
     import tensorflow_datasets as tfds
 
@@ -48,10 +48,10 @@ def make_builder(name: str, data_dir=None):
 
 
 def how_to_repair(folder: str) -> str:
-    """Says what to do if files of a prepared data set are damaged."""
+    """Returns what to do if files of a prepared dataset are damaged."""
     return (
         f"Put its files back as they were, or delete {folder!r} and add "
-        "--download to the same command to prepare it anew."
+        "--download to the same command to prepare it again."
     )
 
 
@@ -69,7 +69,7 @@ def _find_builder(tfds, name, data_dir):
         problem = f"TensorFlow Datasets cannot build {name!r}"
         if "BuilderConfig" not in str(error):
             problem += f" ({str(error).strip().splitlines()[0]})"
-    # JSON, protobuf and TFDS each have their own for a damaged description.
+    # JSON, protobuf and TFDS each raise their own for a damaged description.
     except Exception as error:
         if isinstance(error, ImportError):
             raise
@@ -137,20 +137,20 @@ def _load_name(builder):
 def _prepare(builder):
     try:
         builder.download_and_prepare()
-    # Anything may fail in there: network, quota, checksums, disk, parsing.
+    # Anything may fail here: network, quota, checksums, disk, parsing.
     except Exception as error:
         _remove_empty(str(builder.data_dir), str(builder._data_dir_root))
         raise RuntimeError(
             f"Downloading {builder.info.full_name} failed: "
             f"{type(error).__name__}: {str(error)[:300]}\nIf the host refuses "
             "or limits downloads (Google Drive does, for celeb_a), fetch the "
-            "images by another way, unpack them in a folder and use "
+            "images another way, unpack them into a folder and use "
             "make_dataset.name = 'folder:PATH'."
         ) from error
 
 
 def _remove_empty(folder, root):
-    """Removes `folder` and its parents below `root` as far as they are empty.
+    """Removes `folder` and its parents below `root` while they are empty.
 
     A failed download leaves empty folders that look like a dataset.
     """

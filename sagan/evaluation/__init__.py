@@ -1,6 +1,6 @@
-"""Scores of runs: which images against which, and what is put on record.
+"""Scores of runs: protocols, feature networks, real images, records.
 
-Importing the package registers what the config of a classifier binds.
+Importing the package registers what a classifier's config binds.
 """
 
 import sagan.evaluation.classifier_training  # noqa: F401

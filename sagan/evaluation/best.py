@@ -17,46 +17,46 @@ from sagan.runs.files import PARTIAL, write_text
 BEST_FOLDER = "best"
 _BEST_FILE = "best.json"
 _OLD = f"{PARTIAL}old_{BEST_FOLDER}"
-# Scores that a checkpoint can be chosen by; of some more is better.
+# Scores by which the best checkpoint can be chosen: lower or higher is better.
 LOWER = ("fid", "kid", "intra_fid")
 HIGHER = ("is", "precision", "recall", "density", "coverage")
 
 
 class ScoresInTraining:
-    """Scores the moving average as training goes on; keeps the best.
+    """Scores the moving average during training and keeps the best checkpoint.
 
     Args:
         workdir: The run's folder.
-        evaluation: Under whose protocol.
+        evaluation: Evaluation that scores the generator.
         generator: The generator that holds the moving average.
-        by: Of `LOWER` or `HIGHER`: what the best checkpoint is best by.
-        statistics: Of `STATISTICS`: what batch norm normalises with.
+        by: Score that defines the best, in `LOWER` or `HIGHER`.
+        statistics: Batch-norm statistics, one of `STATISTICS`.
 
     Raises:
-        ValueError: If the protocol has no such score.
+        ValueError: If the evaluation has no such score.
     """
 
     def __init__(
         self, workdir, evaluation: Evaluation, generator, by, statistics
     ):
-        if by not in evaluation.floor:
+        if by not in evaluation.real_reference:
             raise ValueError(
                 f"train.best_by is {by!r}, which these scores lack: expected "
-                f"one of {', '.join(evaluation.floor)}. IS needs a feature "
-                "network with logits, intra_fid needs labels."
+                f"one of {', '.join(evaluation.real_reference)}. IS needs a "
+                "feature network with logits, intra_fid needs labels."
             )
         self.workdir = pathlib.Path(workdir)
         self.evaluation = evaluation
         self.generator = generator
         self.by = by
         self.statistics = statistics
-        self.record = None  # Of the last step that was scored.
+        self.record = None  # The last step scored.
         folder, old = self.workdir / BEST_FOLDER, self.workdir / _OLD
         if old.exists() and not folder.exists():
             os.replace(old, folder)  # Killed between the two renames.
 
     def measure(self, step: int) -> dict[str, float]:
-        """Scores a step, for the record; returns scores by name for the log."""
+        """Scores a step and records it; returns scores by name for the log."""
         record = self.evaluation.record(
             self.generator, step, "ema", self.statistics
         )
@@ -68,7 +68,7 @@ class ScoresInTraining:
             self.by,
             record[self.by],
             self.evaluation.num_samples,
-            self.evaluation.floor[self.by],
+            self.evaluation.real_reference[self.by],
         )
         return {
             f"score/{name}_ema": record[name]
@@ -77,7 +77,7 @@ class ScoresInTraining:
         }
 
     def keep_best(self, checkpoint: pathlib.Path) -> None:
-        """Keeps the checkpoint of the step if none before was better."""
+        """Keeps the checkpoint of the step unless an earlier one was better."""
         if self._is_best(self.record[self.by]):
             self._keep(checkpoint)
 
@@ -85,16 +85,16 @@ class ScoresInTraining:
         path = self.workdir / BEST_FOLDER / _BEST_FILE
         if not path.is_file():
             return True
-        # Older versions knew moving moments alone.
+        # Older versions recorded no statistics; theirs were moving.
         before = {"statistics": "moving"} | self._read_best(path)
         if any(before.get(key) != now for key, now in self._kind().items()):
-            return True  # The old one does not compare.
+            return True  # The previous best does not compare.
         if self.by in LOWER:
             return value < before["value"]
         return value > before["value"]
 
     def _read_best(self, path):
-        """Returns what is best so far; if unreadable, sets it aside."""
+        """Returns the record of the best so far; sets a damaged one aside."""
         try:
             return dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
@@ -102,8 +102,8 @@ class ScoresInTraining:
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(path.parent, aside)
             logging.error(
-                "%s is damaged. Its folder is now %s, and the best checkpoint "
-                "is sought among those from here on.",
+                "%s is damaged. Its folder is now %s; the best checkpoint is "
+                "chosen among those from now on.",
                 path,
                 aside,
             )
@@ -120,7 +120,7 @@ class ScoresInTraining:
         folder = self.workdir / BEST_FOLDER
         partial = self.workdir / f"{PARTIAL}{BEST_FOLDER}"
         shutil.rmtree(partial, ignore_errors=True)
-        # Checkpoints never change: a second name for each file will do.
+        # Checkpoints never change, so hard links suffice.
         shutil.copytree(
             checkpoint, partial / checkpoint.name, copy_function=_link
         )
@@ -138,30 +138,30 @@ class ScoresInTraining:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def assist(
+def generate_for_chief(
     generator,
     num_samples: int,
     statistics: str,
     strategy: tf.distribute.Strategy,
 ) -> None:
-    """Makes another worker's part of the images that the chief measures.
+    """Generates this worker's part of the images that the chief scores.
 
     Args:
         generator: The generator that holds the moving average.
-        num_samples: Generated images of the chief's `Evaluation`.
-        statistics: Of `STATISTICS`, as the chief's.
-        strategy: Of all workers.
+        num_samples: Number of images of the chief's `Evaluation`.
+        statistics: Batch-norm statistics of the chief, one of `STATISTICS`.
+        strategy: Strategy of all workers.
     """
     seed = gin.get_bindings("make_evaluation").get("seed", 0)
     images = sample_batches(
         generator, num_samples, seed, BATCH_SIZE, statistics, strategy
     )
     for _ in images:
-        pass  # The chief has them.
+        pass  # The chief receives them.
 
 
 def _link(source, target):
     try:
         os.link(source, target)
-    except OSError:  # Not on every file system.
+    except OSError:  # Some file systems have no hard links.
         shutil.copy2(source, target)

@@ -1,4 +1,4 @@
-"""The classifier of a data set, whose features embed images for scores."""
+"""The classifier of a dataset, whose features score generated images."""
 
 import dataclasses
 import itertools
@@ -14,11 +14,7 @@ from sagan.config import Count, Fraction, checked, mismatch
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision
-from sagan.runs.files import (
-    file_sha256,
-    whole_file,
-    write_text,
-)
+from sagan.runs.files import file_sha256, whole_file, write_text
 
 CLASSIFIER_FILE = "classifier.json"
 WEIGHTS_FILE = "classifier.weights.h5"
@@ -26,25 +22,25 @@ _HOW = "python -m sagan.classifier --gin_config=configs/classifier_NAME.gin"
 
 
 class ClassifierNetwork(keras.Model):
-    """Stages of 3x3 convolutions, a pointwise layer, a linear head.
+    """Stages of 3x3 convolutions, a pointwise layer and a linear head.
 
-    Each stage ends with half the height and width. The pointwise layer then
-    reduces the channels at each position before they are averaged over the
-    image and classified, so the head has `feature_dim` rows rather than as
-    many as the last stage has channels.
+    Each stage halves height and width. The pointwise layer reduces the
+    channels before they are averaged over positions and classified, so the
+    head has `feature_dim` rows, however wide the last stage is.
 
     Args:
         image_size: Side of the images, a multiple of `2 ** len(stages)`.
-        channels: Of the images, 1 or 3.
+        channels: Image channels, 1 or 3.
         num_classes: Number of logits.
-        stages: For each stage the channels after each of its convolutions:
-            `((32,), (64, 64))` are three, and two halvings.
-        feature_dim: Filters of the pointwise layer: length of the features.
+        stages: For each stage, the filters of its convolutions: `((32,), (64,
+            64))` has three convolutions and halves the image twice.
+        feature_dim: Filters of the pointwise layer, the length of a feature
+            vector.
         pointwise: Its implementation, a key of
             `sagan.layers.pointwise.IMPLEMENTATIONS`.
-        dropout: Share of the features that the head does not see in training.
+        dropout: Dropout rate of the features in training.
         precision: Dtype policy of the convolutions; variables, features and
-            logits are float32 under each.
+            logits are always float32.
 
     Input shape: `[batch, image_size, image_size, channels]`, float in [-1, 1].
     Output shape: logits `[batch, num_classes]`, float32.
@@ -70,7 +66,7 @@ class ClassifierNetwork(keras.Model):
                 f"Images of side {image_size} cannot be halved {len(stages)} "
                 f"times, once for each of the stages {stages}: give fewer."
             )
-        # All that is needed to make it again, for the file beside its weights.
+        # Arguments that rebuild it, for the file beside its weights.
         self.description = {
             "image_size": image_size,
             "channels": channels,
@@ -83,8 +79,8 @@ class ClassifierNetwork(keras.Model):
         self.image_shape = (image_size, image_size, channels)
         self.feature_dim = feature_dim
         self.num_classes = num_classes
-        # All layers are named, or Keras would number them by process and equal
-        # weights would make unequal files.
+        # Named layers: Keras numbers others per process, so that equal weights
+        # would give different files.
         layers = [keras.Input(self.image_shape)]
         for i, widths in enumerate(stages):
             layers += _stage(widths, precision, f"stage{i}")
@@ -101,15 +97,15 @@ class ClassifierNetwork(keras.Model):
         self(tf.zeros([1, *self.image_shape]))
 
     def embed(self, images, training=False):
-        """Features and logits of images.
+        """Returns features and logits of images.
 
         Args:
-            images: As the input shape says.
-            training: Whether batch norm and dropout are those of training.
+            images: `[batch, image_size, image_size, channels]`, float.
+            training: Whether batch norm and dropout run in training mode.
 
         Returns:
             Features `[batch, feature_dim]`, not negative, and logits `[batch,
-            num_classes]`: both float32.
+            num_classes]`, both float32.
         """
         features = self.trunk(images, training=training)
         return features, self.head(features, training=training)
@@ -130,7 +126,7 @@ def build_classifier(
     dropout: Fraction = 0.0,
     precision: Precision = "float32",
 ) -> ClassifierNetwork:
-    """Makes a `ClassifierNetwork` with its variables; arguments are its own.
+    """Builds a `ClassifierNetwork`, whose arguments it takes.
 
     Raises:
         ValueError: If a value is not among the possible ones.
@@ -165,7 +161,7 @@ def _check_stages(stages):
 
 
 def _stage(widths, precision, name):
-    """Convolutions of the given widths; the last keeps the largest of 2x2."""
+    """Returns convolutions of the given widths, the last one max-pooled."""
     layers = []
     for i, width in enumerate(widths):
         layers.append(
@@ -173,14 +169,14 @@ def _stage(widths, precision, name):
                 width,
                 3,
                 padding="same",
-                use_bias=False,  # Batch norm has one.
+                use_bias=False,  # Batch norm adds one.
                 kernel_initializer="he_normal",
                 dtype=precision,
                 name=f"{name}_conv{i}",
             )
         )
         if i == len(widths) - 1:
-            # Before batch norm, which then goes over a quarter of the places.
+            # Before batch norm, which then reads a quarter of the positions.
             pool = keras.layers.MaxPooling2D(
                 dtype=precision, name=f"{name}_pool"
             )
@@ -190,7 +186,7 @@ def _stage(widths, precision, name):
 
 
 def _reduction(feature_dim, pointwise, precision):
-    """The pointwise layer, and the average of each of its filters."""
+    """Returns the pointwise layer and the average over positions."""
     return [
         Pointwise(
             feature_dim,
@@ -201,36 +197,36 @@ def _reduction(feature_dim, pointwise, precision):
             name="reduction",
         ),
         *_norm_and_relu(precision, "reduction"),
-        # Scores compare moments of features: no rounding to bfloat16 here.
+        # Scores compare moments of features: not to be rounded to bfloat16.
         keras.layers.GlobalAveragePooling2D(dtype="float32", name="features"),
     ]
 
 
 def _norm_and_relu(precision, name):
     return [
-        # A short run: the moments must follow weights that still move.
+        # In a short run the moments must follow weights that still change.
         BatchNorm(decay=0.9, dtype=precision, name=f"{name}_norm"),
         keras.layers.ReLU(dtype=precision, name=f"{name}_relu"),
     ]
 
 
 def default_folder(dataset_name: str) -> pathlib.Path:
-    """Returns where the classifier of a data set is unless said otherwise."""
+    """Returns the default folder of a dataset's classifier."""
     name = pathlib.Path(dataset_name.removeprefix("folder:")).name
     return pathlib.Path("runs") / f"classifier_{name}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A classifier that may score images.
+    """A classifier accurate enough to score images.
 
     Attributes:
-        network: With its weights, in float32 whatever it was trained in.
-        dataset: Name of the data set whose labels it learnt.
-        test_accuracy: Share of the test images it gets right.
-        num_test_images: Their number.
-        weights_sha256: Hash of the file of its weights: scores by classifiers
-            of different hashes do not compare.
+        network: The trained network, in float32 whatever it was trained in.
+        dataset: Name of the dataset whose labels it learnt.
+        test_accuracy: Fraction of test images classified correctly.
+        num_test_images: Number of test images.
+        weights_sha256: Hash of the weights file; scores under different hashes
+            do not compare.
     """
 
     network: ClassifierNetwork
@@ -248,7 +244,7 @@ class Classifier:
         return self.network.feature_dim
 
     def embed(self, images) -> tuple[tf.Tensor, tf.Tensor]:
-        """Features and logits of images.
+        """Returns features and logits of images.
 
         Args:
             images: `[batch, image_size, image_size, channels]`, float in
@@ -259,7 +255,7 @@ class Classifier:
             both float32.
 
         Raises:
-            ValueError: If the images are of another size.
+            ValueError: If the images have another size.
         """
         if tuple(images.shape[1:]) != self.network.image_shape:
             raise ValueError(
@@ -273,14 +269,14 @@ class Classifier:
 def save_classifier(
     workdir, network: ClassifierNetwork, **results
 ) -> pathlib.Path:
-    """Writes a classifier, complete or not at all.
+    """Writes a classifier atomically.
 
     Args:
-        workdir: The folder; made if absent.
-        network: What was trained.
-        **results: What `load_classifier` needs (`dataset`, `test_accuracy`,
-            `num_test_images`, `minimum_accuracy`) and what else should be on
-            record: values that JSON has.
+        workdir: Its folder; created if missing.
+        network: The trained network.
+        **results: `dataset`, `test_accuracy`, `num_test_images` and
+            `minimum_accuracy`, which `load_classifier` needs, and anything
+            else to record, as JSON values.
 
     Returns:
         Path of the file that describes it.
@@ -299,17 +295,15 @@ def save_classifier(
 
 
 def load_classifier(workdir) -> Classifier:
-    """Reads a classifier back, if it may score anything.
-
-    Needs no config: only the folder.
+    """Loads a classifier from its folder, without a config.
 
     Args:
-        workdir: What it was trained in.
+        workdir: Folder it was trained in.
 
     Raises:
         ValueError: If there is none, its training did not finish, a file is
             damaged, or it is less accurate on the test split than its config
-            required.
+            requires.
     """
     path = pathlib.Path(workdir) / CLASSIFIER_FILE
     record = _read_record(path)
@@ -325,7 +319,7 @@ def load_classifier(workdir) -> Classifier:
         raise ValueError(
             f"The classifier {path} is right on {accuracy:.2%} of "
             f"{record['num_test_images']} test images, required are "
-            f"{least:.2%}: too few for it to score anything. Train longer "
+            f"{least:.2%}: too few to score images with it. Train longer "
             "(EPOCHS) or wider (build_classifier.stages)."
         )
     try:

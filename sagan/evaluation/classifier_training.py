@@ -1,4 +1,4 @@
-"""From a config to a classifier of its data set, which may score images."""
+"""Training of the classifier that scores generated images."""
 
 import math
 import pathlib
@@ -50,26 +50,27 @@ def train_classifier(
 ) -> Classifier:
     """Trains a classifier in `workdir`, unless it has a finished one.
 
-    `make_dataset` gives the training split as its bindings say, flips too, and
-    the test split without flips. A run that was interrupted starts over. On a
-    CPU the same seed gives the same weights to the bit.
+    `make_dataset` opens the training split as bound, flips included, and the
+    test split without flips. An interrupted run starts over. On a CPU, equal
+    seeds give bitwise equal weights.
 
     Args:
-        workdir: Folder of the run; made if absent.
-        data_dir: Where TFDS data sets are; None for the TFDS default.
-        download: Whether a data set that is not there may be downloaded.
+        workdir: Folder of the run; created if missing.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
+        download: Whether a missing dataset may be downloaded.
         epochs: Passes over the training split.
-        minimum_accuracy: Share of the test split that it must get right, or
-            `load_classifier` refuses it.
-        learning_rate: The largest; it rises at first and falls as a cosine.
-        weight_decay: Share of each weight that a step at rate 1 takes off.
-        max_shift: Training images are shifted by up to as many pixels.
-        test_split: Split of the data set that measures the accuracy.
-        seed: Of initial weights, shifts and dropout; order and flips are
-            those of `make_dataset.seed`.
+        minimum_accuracy: Fraction of the test split to classify correctly;
+            `load_classifier` refuses a classifier below it.
+        learning_rate: Peak learning rate, after a linear warm-up and before a
+            cosine decay.
+        weight_decay: Fraction of each weight that a step at rate 1 subtracts.
+        max_shift: Largest shift of training images in pixels.
+        test_split: Split of the dataset that measures the accuracy.
+        seed: Seed for initial weights, shifts and dropout; order and flips use
+            `make_dataset.seed`.
 
     Returns:
-        The classifier, as `load_classifier` has it.
+        The classifier, as `load_classifier` returns it.
 
     Raises:
         ValueError: If a setting is out of range, the data have no labels,
@@ -82,7 +83,7 @@ def train_classifier(
     if finished := _find_finished(workdir):
         return finished
     started = time.monotonic()
-    # Features are compared across machines: on a GPU too they are of float32.
+    # Features compare across machines: float32 on a GPU too.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.utils.set_random_seed(seed)
     train, test = _open_splits(test_split, data_dir, download)
@@ -124,7 +125,7 @@ def train_classifier(
 
 
 def _find_finished(workdir):
-    """Returns the classifier of a folder, or None if one must be trained."""
+    """Returns the finished classifier of a folder, or None."""
     if not (workdir / CLASSIFIER_FILE).exists():
         return None
     try:
@@ -161,7 +162,7 @@ def _open_splits(test_split, data_dir, download):
 
 
 def _in_float32(network):
-    """Returns the network as it will score, so that its accuracy is of that."""
+    """Returns a float32 copy, so that the accuracy is that of what scores."""
     twin = ClassifierNetwork(**network.description)
     twin.set_weights(network.get_weights())
     return twin
@@ -170,16 +171,16 @@ def _in_float32(network):
 def fit(
     network, train, test, epochs, steps_per_epoch, learning_rate, weight_decay
 ) -> list[float]:
-    """Trains a network with SGD, its rate risen to at first and then a cosine.
+    """Trains a network by SGD with linear warm-up and cosine decay.
 
     Args:
         network: Maps images to logits; changed in place.
         train: Endless batches of images and labels.
-        test: Finite ones, on which the accuracy of each epoch is measured.
+        test: Finite batches, for the accuracy after each epoch.
         epochs: Number of epochs.
-        steps_per_epoch: Batches in each.
-        learning_rate: The largest, reached after an eighth of all steps.
-        weight_decay: Share of each weight that a step at rate 1 takes off.
+        steps_per_epoch: Batches per epoch.
+        learning_rate: Peak rate, reached after an eighth of all steps.
+        weight_decay: Fraction of each weight that a step at rate 1 subtracts.
 
     Returns:
         The accuracy on `test` after each epoch.
@@ -216,11 +217,11 @@ def fit(
 
 
 def count_right(network, batches) -> tuple[int, int]:
-    """Counts the images that a network puts in their class, and all it saw.
+    """Counts the images that a network classifies correctly, and all images.
 
     Args:
         network: Maps images to logits.
-        batches: Finite, of images and labels.
+        batches: Finite batches of images and labels.
     """
     right = seen = 0
     for images, labels in batches.as_numpy_iterator():
@@ -231,7 +232,7 @@ def count_right(network, batches) -> tuple[int, int]:
 
 
 class _EpochLog(keras.callbacks.Callback):
-    """A line for each epoch, and an end to a run that diverged."""
+    """Logs a line per epoch and stops a run that diverged."""
 
     def __init__(self, epochs):
         super().__init__()
@@ -257,21 +258,22 @@ class _EpochLog(keras.callbacks.Callback):
 def shifted_batches(
     dataset: ImageDataset, padding: int, seed: int
 ) -> tf.data.Dataset:
-    """The batches of a data set, each image at a place of its own.
+    """Returns the batches of a dataset, with every image randomly shifted.
 
     Args:
-        dataset: What to read.
-        padding: The largest shift in pixels, up or down and left or right;
-            what comes into view is the reflection of the image at its border.
-        seed: With the number of a batch it alone decides on the shifts.
+        dataset: The dataset.
+        padding: Largest shift in pixels, vertically and horizontally; the
+            image is reflected at its border.
+        seed: Seed for the shifts, which depend only on it and on the number
+            of the batch.
 
     Returns:
-        As `dataset.batches()`: endless, and the same at every pass.
+        As `dataset.batches()`: endless, and the same in every pass.
 
     Source: He et al. (2016), arXiv:1512.03385, section 4.2, with reflections
     instead of zeros.
     """
-    # Keys of the orders and the flips begin with a seed, which is not negative.
+    # The keys of orders and flips start with a seed that is not negative.
     stream = tf.constant(-1 - seed, tf.int64)
 
     def shift(batch, example):
@@ -284,7 +286,7 @@ def shifted_batches(
             tf.int32,
             alg="philox",
         )
-        # Which rows and which columns of an image stay: [2, batch, size].
+        # Rows and columns of the padded image to keep: [2, batch, size].
         rows, columns = tf.unstack(
             starts[..., None] + tf.range(dataset.image_size)
         )

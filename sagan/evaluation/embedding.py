@@ -1,4 +1,4 @@
-"""A set of images as a feature network sees it: what scores are made of."""
+"""Features of a set of images, from which scores are computed."""
 
 import collections
 import dataclasses
@@ -12,17 +12,18 @@ from sagan.runs.files import whole_file
 
 
 @dataclasses.dataclass(frozen=True)
-class Embedded:
+class FeatureSet:
     """Features of a set of images.
 
     Attributes:
-        count: Images in the set.
-        mean: Of all features, `[features]`, float64.
-        covariance: Of all features, `[features, features]`, float64.
-        features: Of the first images, `[kept, features]`, float32.
-        labels: Of the same, `[kept]`, int32.
-        class_counts: Number of images by label, of all, int64.
-        logits: Of all images, `[count, classes]`, float32, or None.
+        count: Number of images in the set.
+        mean: Mean over all images, `[features]`, float64.
+        covariance: Covariance over all images, `[features, features]`, float64.
+        features: Features of the first images, `[num_features_kept,
+            features]`, float32.
+        labels: Labels of the first images, `[num_features_kept]`, int32.
+        class_counts: Number of images per label, over all images, int64.
+        logits: Logits of all images, `[count, classes]`, float32, or None.
     """
 
     count: int
@@ -34,13 +35,13 @@ class Embedded:
     logits: np.ndarray | None
 
     def save(self, path) -> None:
-        """Writes an `.npz` file, whole or not at all."""
+        """Writes an `.npz` file atomically."""
         arrays = {k: v for k, v in vars(self).items() if v is not None}
         with whole_file(path) as partial:
             np.savez(partial, **arrays)
 
     @classmethod
-    def load(cls, path) -> "Embedded":
+    def load(cls, path) -> "FeatureSet":
         """Reads what `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -51,20 +52,20 @@ class Embedded:
 def embed_images(
     network: FeatureNetwork,
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
-    kept: int,
+    num_features_kept: int,
     keep_logits: bool = True,
-) -> Embedded:
-    """Embeds images a batch at a time; they are not held.
+) -> FeatureSet:
+    """Embeds batches of images without keeping the images.
 
-    Images are first rounded to 0..255, as if they had been written to a file:
-    real ones were.
+    Images are first rounded to 0..255, as if read from a file like the real
+    ones.
 
     Args:
         network: The feature network.
         batches: Images `[batch, height, width, channels]`, float in [-1, 1],
             and labels `[batch]`, integer.
-        kept: Of how many images the features themselves are kept.
-        keep_logits: Whether logits are kept, of all images.
+        num_features_kept: Number of images whose features are kept.
+        keep_logits: Whether to keep the logits of all images.
 
     Raises:
         ValueError: If a pixel or a feature is not finite, naming the image, or
@@ -82,15 +83,16 @@ def embed_images(
             moments = Moments(batch_features.shape[1])
         moments.update(batch_features)
         class_counts.update(np.asarray(batch_labels).tolist())
-        if seen < kept:
-            features.append(batch_features[: kept - seen])
-            labels.append(np.asarray(batch_labels)[: kept - seen])
+        if seen < num_features_kept:
+            rows = slice(num_features_kept - seen)
+            features.append(batch_features[rows])
+            labels.append(np.asarray(batch_labels)[rows])
         if keep_logits and batch_logits is not None:
             logits.append(np.asarray(batch_logits))
         seen += len(images)
     if not seen:
         raise ValueError("There is no image to embed: expected two or more.")
-    return Embedded(
+    return FeatureSet(
         moments.count,
         moments.mean,
         moments.covariance,
@@ -102,7 +104,7 @@ def embed_images(
 
 
 def quantise(images: np.ndarray) -> np.ndarray:
-    """Rounds images in [-1, 1] to 256 values, clipping what lies outside."""
+    """Rounds images in [-1, 1] to 256 values, clipping values outside."""
     values = np.clip(np.rint((images + 1.0) * 127.5), 0.0, 255.0)
     return (values / 127.5 - 1.0).astype(np.float32)
 

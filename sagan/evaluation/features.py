@@ -1,14 +1,19 @@
-"""What embeds an image: a classifier, the Inception graph, or any model."""
+"""Feature networks: a classifier, the Inception graph, or any model."""
 
 import dataclasses
 import pathlib
 from collections.abc import Callable
 
+import gin
 import keras
 import tensorflow as tf
 
-from sagan.evaluation.classifier import CLASSIFIER_FILE, load_classifier
-from sagan.evaluation.inception import load_inception
+from sagan.evaluation.classifier import (
+    CLASSIFIER_FILE,
+    default_folder,
+    load_classifier,
+)
+from sagan.evaluation.inception import fetch_inception, load_inception
 from sagan.runs.files import file_sha256
 
 
@@ -17,12 +22,13 @@ class FeatureNetwork:
     """A network whose features compare sets of images.
 
     Attributes:
-        name: Of the network, for records and file names.
-        sha256: Of its weights. Scores under different ones do not compare.
-        resize: What is done to the size of images before they are embedded.
-        embed: From images `[batch, height, width, channels]`, float32 in [-1,
-            1], to features `[batch, features]` and logits `[batch, classes]`
-            or None, both float32.
+        name: Name for records and file names.
+        sha256: Hash of its weights; scores under different hashes do not
+            compare.
+        resize: Description of how images are resized before embedding.
+        embed: Function from images `[batch, height, width, channels]`, float32
+            in [-1, 1], to features `[batch, features]` and logits `[batch,
+            classes]` or None, both float32.
     """
 
     name: str
@@ -31,21 +37,23 @@ class FeatureNetwork:
     embed: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
 
 
-def open_features(path) -> FeatureNetwork:
-    """Opens a feature network from a file or folder.
+def open_features(features) -> FeatureNetwork:
+    """Opens a feature network by name or path.
 
     Args:
-        path: A folder of `sagan.classifier`; a frozen graph (`.pb`), taken as
-            Inception's; a Keras model (`.keras`); or a SavedModel. The last
-            two take images in [-1, 1], resized to their input if that has a
-            size, and return features or features and logits. A graph or a
-            SavedModel can hold any operation of TensorFlow, those that read
-            and write files too.
+        features: "classifier" for the one in runs/classifier_NAME, with the
+            name of the config's dataset; "inception" for the graph in
+            ~/.cache/sagan, downloaded at first use; or a path: a folder of
+            `sagan.classifier`, a frozen Inception graph (`.pb`), a Keras model
+            (`.keras`), or a SavedModel. The last two take images in [-1, 1],
+            resized to their input if that has a fixed size, and return
+            features, or features and logits. A graph or a SavedModel can
+            contain any TensorFlow operation, including file access.
 
     Raises:
-        ValueError: If there is none of these, or it cannot be read.
+        ValueError: If it is none of these, or cannot be read.
     """
-    path = pathlib.Path(path)
+    path = _find(features)
     if (path / CLASSIFIER_FILE).is_file():
         return _open_classifier(path)
     if path.suffix == ".pb" and path.is_file():
@@ -59,12 +67,29 @@ def open_features(path) -> FeatureNetwork:
         return _open_keras(path)
     if (path / "saved_model.pb").is_file():
         return _open_saved_model(path)
-    what = "is no feature network" if path.exists() else "does not exist"
+    what = "is not a feature network" if path.exists() else "does not exist"
     raise ValueError(
         f"{path} {what}: expected 'classifier', 'inception', a folder in which "
         "python -m sagan.classifier finished, a frozen Inception graph (.pb), "
         "a Keras model (.keras) or the folder of a SavedModel."
     )
+
+
+def _find(features):
+    if features == "inception":
+        return fetch_inception(pathlib.Path("~/.cache/sagan").expanduser())
+    if features != "classifier":
+        return pathlib.Path(features)
+    path = default_folder(gin.get_bindings("make_dataset").get("name"))
+    if not path.is_dir():
+        raise ValueError(
+            f"There is no classifier in {path}. Train one with python -m "
+            "sagan.classifier and a config such as "
+            "configs/classifier_cifar10.gin for this dataset, or give another "
+            "feature network: --features, or make_evaluation.features in a "
+            "config."
+        )
+    return path
 
 
 def _open_classifier(path):
@@ -79,7 +104,7 @@ def _open_classifier(path):
 
 def _open_keras(path):
     try:
-        # Safe mode refuses layers that are Python code.
+        # Safe mode refuses layers that contain Python code.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, TypeError) as error:
         raise ValueError(
@@ -116,7 +141,7 @@ def _open_saved_model(path):
         # By name: features before logits, output_0 before output_1.
         return [outputs[name] for name in sorted(outputs)]
 
-    # The signature holds no reference to the variables of its model.
+    # The signature does not keep its model's variables alive.
     call.model = model
     return _general(path.name, file_sha256(*files), spec.shape[1:4], call)
 
@@ -145,5 +170,5 @@ def _general(name, sha256, shape, model):
 
 
 def as_file_name(text: str) -> str:
-    """Returns a text with nothing in it that a file name may not have."""
+    """Replaces the characters of a text that a file name may not contain."""
     return "".join(c if c.isalnum() or c in "-._" else "-" for c in text)

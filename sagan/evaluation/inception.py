@@ -1,7 +1,7 @@
-"""The Inception network of 2015 that published FID and IS are measured with.
+"""The Inception network of 2015 behind published FID and IS.
 
-Its frozen graph is a file of 96 MB. It is read by the names of its tensors,
-pre-processed as the code that first computed these scores did.
+A frozen graph of 96 MB, used by its tensor names, with the preprocessing of the
+code that first computed these scores.
 """
 
 import pathlib
@@ -20,17 +20,14 @@ URL = (
 GRAPH_FILE = "classify_image_graph_def.pb"
 _SIZE = 299
 
-
-# Resized and scaled images go in here,
+# Input: resized and scaled images.
 _IMAGES = "Mul:0"
 
-
-# features `[batch, 1, 1, 2048]` come out here,
+# Output: features `[batch, 1, 1, 2048]`.
 _FEATURES = "pool_3:0"
 
-
-# and this has the weights of the classes; its bias is left out, as the
-# published Inception Scores do.
+# Operation with the class weights. Published Inception Scores leave out the
+# bias, and so does this.
 _CLASSES = "softmax/logits/MatMul"
 
 
@@ -38,14 +35,14 @@ def load_inception(path) -> Callable:
     """Reads a frozen Inception graph.
 
     Args:
-        path: Of the `.pb` file.
+        path: Path of the `.pb` file.
 
     Returns:
         A function from images `[batch, height, width, 3 or 1]`, float32 in
         [-1, 1], to features `[batch, 2048]` and logits `[batch, 1008]`.
 
     Raises:
-        ValueError: If the file is no such graph.
+        ValueError: If the file is not such a graph.
     """
     graph = tf.compat.v1.GraphDef()
     try:
@@ -57,8 +54,8 @@ def load_inception(path) -> Callable:
             raise
         raise ValueError(_refusal(path, error)) from error
 
-    # Of the operation that makes logits only the weights are of use: the
-    # graph lets no more than one image through to it.
+    # Of the operation that computes logits only the weights are usable: in the
+    # graph its batch size is one.
     weights = [n.input[1] for n in graph.node if n.name == _CLASSES]
     names = [_FEATURES.removesuffix(":0"), *weights]
 
@@ -83,14 +80,14 @@ def load_inception(path) -> Callable:
 
 
 def preprocess(images: tf.Tensor) -> tf.Tensor:
-    """Resizes images and scales them as the graph expects.
+    """Resizes and scales images as the graph expects.
 
-    Bilinear as TensorFlow 1 did it: without antialiasing, and with corners
-    where they are. Pixels become `(value - 128) / 128` of 0..255.
+    Bilinear as in TensorFlow 1: without antialiasing or half-pixel centres.
+    Pixel values in 0..255 become `(value - 128) / 128`.
 
     Args:
-        images: `[batch, height, width, 3 or 1]`, float32 in [-1, 1]; grey ones
-            are repeated over the colours.
+        images: `[batch, height, width, 3 or 1]`, float32 in [-1, 1]; grey
+            images are repeated over the colours.
 
     Returns:
         `[batch, 299, 299, 3]`, float32.
@@ -104,12 +101,12 @@ def preprocess(images: tf.Tensor) -> tf.Tensor:
 
 
 def fetch_inception(folder) -> pathlib.Path:
-    """Returns the graph in a folder, which is fetched there the first time.
+    """Returns the path of the graph in a folder, downloading it at first use.
 
-    Its SHA-256 is then written beside it, and demanded ever after.
+    Its SHA-256 is then written beside it and verified from then on.
 
     Raises:
-        ValueError: If it cannot be fetched, or is not what it was.
+        ValueError: If it cannot be downloaded, or has changed.
     """
     path = pathlib.Path(folder) / GRAPH_FILE
     hash_file = path.with_suffix(".sha256")
@@ -130,7 +127,7 @@ def _fetch(path):
         archive = keras.utils.get_file(
             origin=URL, cache_dir=path.parent, cache_subdir="."
         )
-    except Exception as error:  # Of what is between here and the server.
+    except Exception as error:  # Network errors have no common class.
         raise ValueError(
             f"The Inception graph cannot be fetched from {URL} ({error}). "
             f"Fetch it elsewhere and give the path of its {GRAPH_FILE}."

@@ -1,8 +1,8 @@
-"""The protocol of a config's scores: feature network, real images, numbers."""
+"""Evaluation protocol: feature network, real images and sample sizes."""
 
 import contextlib
 import dataclasses
-import pathlib
+import functools
 import time
 from typing import Annotated
 
@@ -13,10 +13,8 @@ from absl import logging
 
 from sagan.config import AtLeast, Natural, checked
 from sagan.distributed.replicas import is_mirrored, spread
-from sagan.evaluation.classifier import default_folder
-from sagan.evaluation.embedding import Embedded, embed_images
+from sagan.evaluation.embedding import FeatureSet, embed_images
 from sagan.evaluation.features import FeatureNetwork, open_features
-from sagan.evaluation.inception import fetch_inception
 from sagan.evaluation.real_images import (
     EVEN,
     ODD,
@@ -33,9 +31,7 @@ from sagan.latents import Labels, describe_imbalance
 from sagan.runs.machine import peak_memory_bytes
 
 WEIGHTS = ("ema", "raw")
-CLASSIFIER, INCEPTION = "classifier", "inception"
-_INCEPTION_FOLDER = "~/.cache/sagan"
-# So many images that each has its neighbours.
+# Enough images that each has its neighbours.
 Enough = Annotated[int, AtLeast(NEIGHBOURS + 1)]
 
 
@@ -45,40 +41,41 @@ class Evaluation:
 
     Attributes:
         network: The feature network.
-        real: The real images, embedded.
-        floor: Scores of other real images against these, as many as are
-            generated if there are so many: what a perfect generator has.
-        protocol: What two scores must share to be compared.
-        num_samples: Generated images.
-        num_classes: Of the labels, 0 if they are not used.
-        seed: Of the latents.
-        kept: Of how many images features are kept, for other scores than FID.
-        strategy: On whose replicas images are generated.
-        class_counts: Real images by class, if labels of generated images are
-            as frequent; None for uniform labels.
+        real: Features of the real images.
+        real_reference: Scores of other real images against these, if possible
+            as many as are generated: what a perfect generator reaches.
+        protocol: What two scores must share to be comparable.
+        num_samples: Number of generated images.
+        num_classes: Number of classes, 0 if labels are not used.
+        seed: Seed for the latents.
+        num_features_kept: Number of images whose features are kept, for scores
+            other than FID.
+        strategy: Strategy on whose replicas images are generated.
+        class_counts: Real images per class, if labels of generated images are
+            to be as frequent; None for uniform labels.
     """
 
     network: FeatureNetwork
-    real: Embedded
-    floor: dict[str, float]
+    real: FeatureSet
+    real_reference: dict[str, float]
     protocol: dict[str, object]
     num_samples: int
     num_classes: int
     seed: int
-    kept: int
+    num_features_kept: int
     strategy: tf.distribute.Strategy
     class_counts: np.ndarray | None
 
     def record(
         self, generator, step: int, weights: str, statistics: str = "moving"
     ) -> dict[str, object]:
-        """Scores a generator; returns the record, which JSON can hold.
+        """Scores a generator and returns the record, as JSON values.
 
         Args:
-            generator: A `Generator`; left as it was.
-            step: Of its checkpoint.
-            weights: Of `WEIGHTS`: which they are.
-            statistics: Of `STATISTICS`: what batch norm normalises with.
+            generator: A `Generator`; left unchanged.
+            step: Step of its checkpoint.
+            weights: Which weights it has, one of `WEIGHTS`.
+            statistics: Batch-norm statistics, one of `STATISTICS`.
 
         Raises:
             ValueError: If a generated image is not finite.
@@ -93,7 +90,7 @@ class Evaluation:
             self.strategy,
             self.class_counts,
         )
-        fake = embed_images(self.network, batches, self.kept)
+        fake = embed_images(self.network, batches, self.num_features_kept)
         scores, warnings = score(self.real, fake, self.num_classes)
         for text in warnings:
             logging.warning("Step %d, %s weights: %s", step, weights, text)
@@ -103,7 +100,7 @@ class Evaluation:
             "statistics": statistics,
             **scores,
             "protocol": self.protocol,
-            "floor": self.floor,
+            "floor": self.real_reference,
             "warnings": warnings,
             "replicas": self.strategy.num_replicas_in_sync,
             "seconds": round(time.monotonic() - started, 1),
@@ -117,7 +114,7 @@ def make_evaluation(
     workdir,
     data_dir: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
-    features: str = CLASSIFIER,
+    features: str = "classifier",
     num_samples: Enough = 50_000,
     num_real: Enough | None = None,
     split: str | None = None,
@@ -126,107 +123,107 @@ def make_evaluation(
     kept: Enough = 10_000,
     labels: Labels = "uniform",
 ) -> Evaluation:
-    """Opens what scores need, by the config's data set.
+    """Makes the evaluation of the config's dataset.
 
     Args:
         workdir: The run's folder.
-        data_dir: Where TFDS data sets are; None for the TFDS default.
-        strategy: On whose replicas images are generated and, if they are of
-            one machine, embedded; None for one.
-        features: "classifier" for the one in runs/classifier_NAME, of the
-            name of the data set; "inception" for the graph in ~/.cache/sagan,
-            fetched there the first time; or a path, see `open_features`.
-        num_samples: Generated images.
-        num_real: Real images; None for all.
-        split: Real images that the generated ones are compared with; None for
-            those the run trains on.
-        floor_split: Real images that are scored like generated ones. Where
-            they are among the others, and in a folder of images, two halves
-            are compared.
-        seed: Of the latents.
-        kept: Of how many real and generated images other scores than FID and
-            IS are computed.
-        labels: Labels of generated images: "uniform", or as frequent as those
-            of the real images, "data".
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
+        strategy: Strategy on whose replicas images are generated and, if they
+            are of one machine, embedded; None for one device.
+        features: Feature network, see `open_features`.
+        num_samples: Number of generated images.
+        num_real: Number of real images; None for all.
+        split: Split of the real images to compare with; None for that of
+            training.
+        floor_split: Split of other real images, scored like generated ones.
+            If `split` contains it, or the dataset is a folder, two halves of
+            the real images are compared instead.
+        seed: Seed for the latents.
+        kept: Number of real and of generated images from which scores other
+            than FID and IS are computed.
+        labels: Labels of generated images: "uniform", or "data" for the
+            frequencies of the real images.
 
     Raises:
-        ValueError: If a setting is out of range, or something is not there.
+        ValueError: If a setting is out of range, or something is missing.
     """
-    split = split or config_split()
-    # First: that it is not there is known at once, data may take long.
-    name = gin.get_bindings("make_dataset").get("name")
     strategy = strategy or tf.distribute.get_strategy()
-    # Of several workers the chief alone embeds.
-    alone = is_mirrored(strategy)
-    if labels == "data" and strategy.num_replicas_in_sync > 1 and not alone:
+    mirrored = is_mirrored(strategy)
+    if labels == "data" and strategy.num_replicas_in_sync > 1 and not mirrored:
         raise ValueError(
             "make_evaluation.labels is 'data', for which only the process that "
             "embeds the real images knows the classes: take 'uniform' in "
             "training under this strategy, and score checkpoints with "
             "python -m sagan.evaluate."
         )
-    with strategy.scope() if alone else contextlib.nullcontext():
-        network = open_features(_find_features(features, name))
+    # Before the data, which may take long: a missing network is noticed first.
+    with strategy.scope() if mirrored else contextlib.nullcontext():
+        network = open_features(features)
+    split = split or config_split()
     dataset = open_real(split, data_dir)
     _check_images(network, dataset)
-    if alone:
-        embed = spread(network.embed, strategy)
-        network = dataclasses.replace(network, embed=embed)
+    if mirrored:  # With several workers, only the chief embeds.
+        parallel = spread(network.embed, strategy)
+        network = dataclasses.replace(network, embed=parallel)
+    embed = functools.partial(
+        embed_real,
+        network,
+        num_features_kept=kept,
+        cache=cache_folder(dataset, data_dir, workdir),
+    )
     num_real = min(num_real or dataset.size, dataset.size)
-    cache = cache_folder(dataset, data_dir, workdir)
-    images = (network, dataset, split, num_real, kept, cache)
-    real = embed_real(*images)
+    real = embed(dataset, split, num_real)
     if is_apart(dataset, split, floor_split):
         others = open_real(floor_split, data_dir)
-        size = min(others.size, num_samples)
-        reference, other = (
-            real,
-            embed_real(
-                *(network, others, floor_split, size, kept, cache),
-                keep_logits=True,
-            ),
-        )
+        num_others = min(others.size, num_samples)
+        other = embed(others, floor_split, num_others, keep_logits=True)
+        reference = real
     else:
         floor_split = "halves"
-        reference = embed_real(*images, part=EVEN)
-        other = embed_real(*images, part=ODD, keep_logits=True)
+        reference = embed(dataset, split, num_real, part=EVEN)
+        other = embed(dataset, split, num_real, part=ODD, keep_logits=True)
+    protocol = _describe(network, dataset) | {
+        "labels": labels if dataset.num_classes else "none",
+        "split": split,
+        "num_samples": num_samples,
+        "num_real": num_real,
+        "kept": kept,
+        "seed": seed,
+        "floor_split": floor_split,
+        "num_floor": other.count,
+    }
+    return Evaluation(
+        network,
+        real,
+        _score_real(reference, other, dataset.num_classes, num_samples),
+        protocol,
+        num_samples,
+        dataset.num_classes,
+        seed,
+        kept,
+        strategy,
+        _class_counts(real, dataset.num_classes, labels),
+    )
+
+
+def _score_real(reference, other, num_classes, num_samples):
+    """Scores real images against others, as generated ones are scored."""
     logging.info("Scoring %d real images for the floor.", other.count)
-    floor, warnings = score(reference, other, dataset.num_classes)
+    scores, warnings = score(reference, other, num_classes)
     for text in warnings:
         logging.warning("Real images: %s", text)
     if other.count != num_samples:
         logging.warning(
-            "The floor is of %d real images, scores are of %d generated ones: "
-            "the bias of FID goes as one over their number.",
+            "The floor uses %d real images and scores %d generated ones: the "
+            "bias of FID is inversely proportional to their number.",
             other.count,
             num_samples,
         )
-    return Evaluation(
-        network=network,
-        real=real,
-        floor=floor,
-        protocol=_describe(network, dataset)
-        | {
-            "labels": labels if dataset.num_classes else "none",
-            "split": split,
-            "num_samples": num_samples,
-            "num_real": num_real,
-            "kept": kept,
-            "seed": seed,
-            "floor_split": floor_split,
-            "num_floor": other.count,
-        },
-        num_samples=num_samples,
-        num_classes=dataset.num_classes,
-        seed=seed,
-        kept=kept,
-        strategy=strategy,
-        class_counts=_class_counts(real, dataset.num_classes, labels),
-    )
+    return scores
 
 
 def _class_counts(real, num_classes, labels):
-    """Returns real images by class, if generated ones are to be as frequent."""
+    """Returns real images per class if labels are to be drawn from them."""
     if not num_classes:
         return None
     counts = np.zeros(num_classes, np.int64)
@@ -239,7 +236,7 @@ def _class_counts(real, num_classes, labels):
 
 
 def _describe(network, dataset):
-    """What a protocol says of the network, the images and their handling."""
+    """Returns the protocol of the network, the images and their processing."""
     return {
         "dataset": dataset.name,
         "real_seed": REAL_SEED,
@@ -256,7 +253,7 @@ def _describe(network, dataset):
 
 
 def _check_images(network, dataset):
-    """Embeds a grey image, so that one of the wrong size is a short error."""
+    """Embeds a grey image, to report a wrong size in one line."""
     shape = [1, dataset.image_size, dataset.image_size, dataset.channels]
     try:
         network.embed(tf.zeros(shape))
@@ -269,23 +266,6 @@ def _check_images(network, dataset):
 
 
 def _uses_tensor_float_32():
-    """Whether factors are rounded to TF32, which only a GPU does."""
+    """Returns whether products round to TF32, which only GPUs do."""
     on = tf.config.experimental.tensor_float_32_execution_enabled()
     return bool(on and tf.config.list_physical_devices("GPU"))
-
-
-def _find_features(features, dataset_name):
-    if features == CLASSIFIER:
-        path = default_folder(dataset_name)
-        if not path.is_dir():
-            raise ValueError(
-                f"There is no classifier in {path}. Train one with python -m "
-                "sagan.classifier and a config such as "
-                "configs/classifier_cifar10.gin for this data set, or give "
-                "another feature network: --features, or "
-                "make_evaluation.features in a config."
-            )
-        return path
-    if features == INCEPTION:
-        return fetch_inception(pathlib.Path(_INCEPTION_FOLDER).expanduser())
-    return features

@@ -1,4 +1,4 @@
-"""Real images as a feature network sees them, computed once and kept."""
+"""Features of real images, computed once and cached."""
 
 import hashlib
 import pathlib
@@ -11,24 +11,21 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from sagan.data import ImageDataset, is_synthetic, make_dataset
-from sagan.evaluation.embedding import Embedded, embed_images
+from sagan.evaluation.embedding import FeatureSet, embed_images
 from sagan.evaluation.features import FeatureNetwork, as_file_name
 
 _FOLDER = "folder:"
 _CACHE = "sagan_features"
 
-
-# Of the order of the images, whatever the run's own: runs of several seeds
-# are scored against the same ones.
+# Seed for the order of the images, whatever the run's own, so that runs with
+# different seeds are scored against the same images.
 REAL_SEED = 0
 
-
-# Parts of the images, in that order: all, and every other one.
+# Parts of the images in that order: all, or every other one.
 ALL, EVEN, ODD = "all", "even", "odd"
 _PARTS = {ALL: slice(None), EVEN: slice(0, None, 2), ODD: slice(1, None, 2)}
 
-
-# As many images tell one data set from another under the same name.
+# Number of images that identify a dataset.
 _COMPARED = 64
 _UNREADABLE = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)
 
@@ -39,11 +36,11 @@ def config_split() -> str:
 
 
 def open_real(split: str, data_dir) -> ImageDataset:
-    """Opens a split of the config's data set, for one pass: not mirrored.
+    """Opens a split of the config's dataset for one pass, without flips.
 
     Args:
-        split: Its name.
-        data_dir: Where TFDS data sets are; None for the TFDS default.
+        split: Name of the split.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
     """
     return make_dataset(
         split=split,
@@ -56,7 +53,7 @@ def open_real(split: str, data_dir) -> ImageDataset:
 
 
 def is_apart(dataset: ImageDataset, split: str, other: str) -> bool:
-    """Whether a data set has other images under the name `other`."""
+    """Returns whether the split `other` shares no image with `split`."""
     names = {part.partition("[")[0] for part in split.split("+")}
     return not dataset.name.startswith(_FOLDER) and other not in names
 
@@ -66,50 +63,55 @@ def embed_real(
     dataset: ImageDataset,
     split: str,
     num_images: int,
-    kept: int,
+    num_features_kept: int,
     cache: pathlib.Path,
     part: str = ALL,
     keep_logits: bool = False,
-) -> Embedded:
-    """Returns real images embedded, from the cache if they are there.
+) -> FeatureSet:
+    """Returns the features of real images, from the cache if present.
 
     Args:
         network: The feature network.
         dataset: The images.
-        split: Its name, for the name of the file.
-        num_images: How many, from the first on.
-        kept: Of how many features are kept.
+        split: Name of the split, for the name of the file.
+        num_images: Number of images, from the first on.
+        num_features_kept: Number of images whose features are kept.
         cache: Folder of the cache.
-        part: Of `num_images`: "all", or the "even" or "odd" ones.
-        keep_logits: Whether logits are kept, of all images.
+        part: Part of the `num_images`: "all", "even" or "odd".
+        keep_logits: Whether to keep the logits of all images.
     """
-    numbers = f"{num_images}of{dataset.size}", f"kept{kept}", part
-    size = f"{dataset.image_size}x{dataset.image_size}x{dataset.channels}"
-    name = pathlib.Path(dataset.name.removeprefix(_FOLDER)).name
-    parts = (
-        *(name, split, size, *numbers, network.name, network.sha256[:12]),
-        *(_fingerprint(dataset), *(["logits"] if keep_logits else [])),
-    )
+    parts = [
+        pathlib.Path(dataset.name.removeprefix(_FOLDER)).name,
+        split,
+        f"{dataset.image_size}x{dataset.image_size}x{dataset.channels}",
+        f"{num_images}of{dataset.size}",
+        f"kept{num_features_kept}",
+        part,
+        network.name,
+        network.sha256[:12],
+        _fingerprint(dataset),
+        *(["logits"] if keep_logits else []),
+    ]
     path = cache / (as_file_name("_".join(parts)) + ".npz")
     if path.is_file():
         try:
-            return Embedded.load(path)
+            return FeatureSet.load(path)
         except _UNREADABLE as error:
-            logging.warning("%s is damaged (%s): made anew.", path, error)
+            logging.warning("%s is damaged (%s): rebuilt.", path, error)
     images = _images(dataset, num_images, _PARTS[part])
-    embedded = embed_images(network, images, kept, keep_logits)
+    features = embed_images(network, images, num_features_kept, keep_logits)
     try:
-        embedded.save(path)
+        features.save(path)
         logging.info("Wrote %s.", path)
     except OSError as error:
-        logging.warning("Features of real images are not kept: %s", error)
-    return embedded
+        logging.warning("Features of real images are not cached: %s", error)
+    return features
 
 
 def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:
-    """Returns where features of a data set are kept: beside it.
+    """Returns the folder of cached features, beside the dataset.
 
-    Those of procedural images are kept in the run's folder.
+    For synthetic images, it is in the run's folder.
     """
     if dataset.name.startswith(_FOLDER):
         folder = pathlib.Path(dataset.name.removeprefix(_FOLDER))
@@ -123,7 +125,7 @@ def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:
 def _images(
     dataset, num_images, part
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields batches of a part of the first images of a pass."""
+    """Yields batches of a part of the first `num_images` of a pass."""
     seen = 0
     batches = dataset.one_pass().as_numpy_iterator()
     for images, labels in dataset.checked(batches):
@@ -139,7 +141,7 @@ def _images(
 
 
 def _fingerprint(dataset):
-    """Hash of the first images: a data set that was changed has others."""
+    """Returns a hash of the first images, to notice a changed dataset."""
     digest = hashlib.sha256()
     examples = dataset.one_pass().unbatch().take(_COMPARED)
     for image, label in dataset.checked(examples.as_numpy_iterator()):

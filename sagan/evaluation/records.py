@@ -1,4 +1,4 @@
-"""Scores on record: a line of JSON each, and tables of what compares."""
+"""Records of scores: lines of JSON, and tables of comparable ones."""
 
 import datetime
 import json
@@ -10,7 +10,7 @@ from sagan.runs.files import append_json, read_json
 from sagan.runs.record import source_commit
 
 SCORES_FILE = "scores.jsonl"
-# Columns of a table, with the digits that mean something.
+# Columns of a table, with their significant digits.
 _COLUMNS = {
     "fid": ".3f", "kid": ".4f", "kid_std": ".4f", "is": ".2f",
     "is_10": ".2f", "is_10_std": ".2f", "precision": ".3f", "recall": ".3f",
@@ -19,7 +19,7 @@ _COLUMNS = {
 
 
 def write_record(workdir, record: dict[str, object]) -> None:
-    """Adds a line to the run's `scores.jsonl`, and points to TensorBoard."""
+    """Appends a line to the run's `scores.jsonl`, and points to TensorBoard."""
     workdir = pathlib.Path(workdir)
     record = record | {
         "commit": source_commit(),
@@ -40,11 +40,10 @@ def read_records(workdir) -> list[dict[str, object]]:
 
 
 def table(records: list[dict[str, object]]) -> list[str]:
-    """Returns a table of scores, with the floor as its last row.
+    """Returns a table of scores, with real images as its last row.
 
     Raises:
-        ValueError: If two records are of different protocols, naming how they
-            differ: their numbers do not compare.
+        ValueError: If the protocols of two records differ, naming how.
     """
     first = records[0]
     check_same_protocol(records)
@@ -69,7 +68,7 @@ def table(records: list[dict[str, object]]) -> list[str]:
 
 
 def tables(records: list[dict[str, object]]) -> list[str]:
-    """Returns a table for each protocol, under a line that states it."""
+    """Returns a table per protocol, below a line that states it."""
     groups = {}
     for record in records:
         key = json.dumps(record["protocol"], sort_keys=True)
@@ -81,18 +80,17 @@ def tables(records: list[dict[str, object]]) -> list[str]:
 
 
 def check_same_protocol(records: list[dict[str, object]]) -> None:
-    """Checks that scores compare.
+    """Checks that scores are comparable.
 
     Raises:
-        ValueError: If two records are of different protocols, naming how they
-            differ.
+        ValueError: If the protocols of two records differ, naming how.
     """
     for record in records[1:]:
         _check_same(records[0]["protocol"], record["protocol"])
 
 
 def protocol_line(record: dict[str, object]) -> str:
-    """Returns the protocol of a record in a line."""
+    """Returns the protocol of a record as one line."""
     protocol = record["protocol"]
     return (
         f"{protocol['num_samples']} samples (labels: {protocol['labels']}) "

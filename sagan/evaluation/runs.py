@@ -27,22 +27,22 @@ ALL, LAST, BEST = "all", "last", "best"
 def evaluate_run(
     workdir, data_dir, step: str, weights: Iterable[str], statistics
 ) -> list[str]:
-    """Scores checkpoints of a run, and puts each score on record.
+    """Scores checkpoints of a run and records the scores.
 
-    The run's config is parsed already.
+    The run's config must have been parsed.
 
     Args:
         workdir: The run's folder.
-        data_dir: Where TFDS data sets are; None for the TFDS default.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
         step: "all", "last", "best" (of those scored in training) or a step.
-        weights: Of `WEIGHTS`.
-        statistics: Of `STATISTICS`.
+        weights: Weights to score, from `WEIGHTS`.
+        statistics: Batch-norm statistics to use, from `STATISTICS`.
 
     Returns:
         Lines of a table.
 
     Raises:
-        ValueError: If there is no such checkpoint, or no way to score it.
+        ValueError: If there is no such checkpoint, or it cannot be scored.
     """
     folder, steps = find_steps(workdir, step)
     # Before the data are opened, which may take long.
@@ -70,7 +70,7 @@ def evaluate_run(
 
 
 def recorded_tables(workdir) -> list[str]:
-    """Returns tables of the scores on record, one for each protocol.
+    """Returns tables of the recorded scores, one per protocol.
 
     Raises:
         ValueError: If there are none.
@@ -82,7 +82,7 @@ def recorded_tables(workdir) -> list[str]:
 
 
 def find_steps(workdir, step: str) -> tuple[pathlib.Path, list[int]]:
-    """Returns the folder of checkpoints, and the steps asked for.
+    """Returns the folder of checkpoints and the requested steps.
 
     Raises:
         ValueError: If there are none.

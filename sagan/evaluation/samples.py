@@ -1,4 +1,4 @@
-"""Generated images to be scored, by what batch norm normalises with."""
+"""Generated images for scores, under a choice of batch-norm statistics."""
 
 import contextlib
 import functools
@@ -20,12 +20,12 @@ from sagan.layers.numerics import check_networks
 from sagan.runs.checkpoints import CHECKPOINT_FOLDER, restore_generator
 from sagan.runs.machine import describe_machine
 
-# What normalises: the moving moments; those of each batch; or the moments of
-# some batches of these very weights, averaged ("standing").
+# Moments that batch norm uses: the moving ones, those of each batch, or those
+# of several batches under the current weights, averaged ("standing").
 Statistics = Literal["moving", "batch", "standing"]
 STATISTICS = get_args(Statistics)
 _STANDING_BATCHES = 16
-# Of images to be scored: the latents do not depend on it.
+# Batch size for scores; the latents do not depend on it.
 BATCH_SIZE = 64
 
 
@@ -81,20 +81,20 @@ def sample_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields generated images and their labels.
 
-    Latents and labels are a function of `num_samples` and `seed`. The
-    generator's variables are afterwards as before. Where `strategy` has
+    Latents and labels depend only on `num_samples`, `seed` and `class_counts`.
+    The generator's variables are restored afterwards. If `strategy` has
     several workers, all must draw the same batches.
 
     Args:
         generator: A `Generator`.
-        num_samples: Images in all.
-        seed: Of latents and labels.
-        batch_size: Images a batch, on the replicas of one machine times
-            their number; the last may be smaller.
-        statistics: One of `STATISTICS`.
-        strategy: On whose replicas images are made; None for one. A batch
-            whose own moments normalise it is on one device.
-        class_counts: Of `draw_latents`.
+        num_samples: Total number of images.
+        seed: Seed for latents and labels.
+        batch_size: Images per batch, times the number of replicas if they are
+            on one machine; the last batch may be smaller.
+        statistics: Batch-norm statistics, one of `STATISTICS`.
+        strategy: Strategy on whose replicas images are generated; None for one
+            device. With "batch", all are generated on one device.
+        class_counts: As for `draw_latents`.
 
     Yields:
         Images `[batch, size, size, channels]`, float32 in [-1, 1], and labels
@@ -119,14 +119,14 @@ def sample_batches(
             yield images, labels.numpy()
 
 
-# Kept, as to trace it for many replicas takes longer than some thousand images.
+# Cached: tracing for many replicas takes longer than some thousand images.
 @functools.lru_cache(maxsize=1)
 def _spread_generator(generator, strategy):
     return spread(_compiled(generator, training=False), strategy)
 
 
 def _compiled(generator, training) -> Callable:
-    # Batches of another size, as the last, take the same function.
+    # One function for batches of all sizes, the last included.
     latents = tf.TensorSpec([None, generator.latent_dim])
     return tf.function(
         lambda latents, labels: generator(latents, labels, training=training),
@@ -137,7 +137,7 @@ def _compiled(generator, training) -> Callable:
 
 @contextlib.contextmanager
 def _kept_state(generator):
-    """Puts moments and `u` back at the end, or when what it gives is called."""
+    """Restores moments and `u` on exit, and when the yielded function runs."""
     state = [(v, v.numpy()) for v in generator.non_trainable_variables]
 
     def restore():
@@ -153,13 +153,13 @@ def _kept_state(generator):
 def use_standing_moments(
     generator, seed: int, batch_size: int = BATCH_SIZE, class_counts=None
 ) -> None:
-    """Sets moving moments to those of some batches of these very weights.
+    """Sets moving moments to averages over batches under the current weights.
 
     Args:
-        generator: A `Generator`; all else of it is left as it was.
+        generator: A `Generator`; its other variables are left unchanged.
         seed: Seed for latents and labels of the batches.
-        batch_size: Images in each of them.
-        class_counts: Of `draw_latents`.
+        batch_size: Images per batch.
+        class_counts: As for `draw_latents`.
 
     Source: Brock et al. (2019), arXiv:1809.11096, section 4.1.
     """
@@ -172,7 +172,7 @@ def use_standing_moments(
     with _kept_state(generator):
         try:
             for layer in norms:
-                layer.decay = 0.0  # Moving moments are then those of the batch.
+                layer.decay = 0.0  # Makes the moving moments the batch's own.
             batches = list(_moments(generator, norms, inputs))
         finally:
             for layer, decay in zip(norms, decays, strict=True):
@@ -180,7 +180,7 @@ def use_standing_moments(
     for layer, moments in zip(norms, zip(*batches, strict=True), strict=True):
         means, squares = np.mean(moments, axis=0, dtype=np.float64)
         layer.moving_mean.assign(means)
-        # Rounding may leave less than zero of a channel that is constant.
+        # Rounding may leave less than zero for a constant channel.
         variances = np.maximum(squares - np.square(means), 0.0)
         layer.moving_variance.assign(variances)
 
@@ -196,7 +196,7 @@ def _draw(generator, number, seed, class_counts):
 
 
 def _moments(generator, norms, inputs):
-    """Yields, for each batch, each layer's means and means of squares."""
+    """Yields each batch's means and means of squares, by layer."""
     call = _compiled(generator, training=True)
     for latents, labels in inputs:
         call(latents, labels)

@@ -1,10 +1,10 @@
-"""All scores of a set of generated images against real ones."""
+"""All scores of generated images against real ones."""
 
 import math
 
 import numpy as np
 
-from sagan.evaluation.embedding import Embedded
+from sagan.evaluation.embedding import FeatureSet
 from sagan.metrics.fid import (
     few_samples_warning,
     frechet_distance,
@@ -16,25 +16,24 @@ from sagan.metrics.precision_recall import precision_recall_density_coverage
 
 NEIGHBOURS = 5
 
-
-# A generator whose features vary less than this share of the real ones' in
-# total draws few images; so does one that often draws the very same.
+# Collapse is reported below this fraction of the real features' total standard
+# deviation, or above this fraction of identical images.
 _COLLAPSED_VARIANCE = 0.1
 _COPIES = 0.1
 
 
 def score(
-    real: Embedded, fake: Embedded, num_classes: int = 0
+    real: FeatureSet, fake: FeatureSet, num_classes: int = 0
 ) -> tuple[dict[str, float], list[str]]:
     """Returns every score by name, and warnings to log.
 
-    FID is of all images, the others are of those whose features were kept,
-    and the Inception scores of all generated images.
+    FID uses all images, Inception Scores all generated images, the other
+    scores the images whose features were kept.
 
     Args:
         real: The reference.
-        fake: Of generated images, or other real ones for the floor.
-        num_classes: Of the labels; with them also FID within classes.
+        fake: Generated images, or other real ones for the reference scores.
+        num_classes: Number of classes; 0 for no FID within classes.
 
     Returns:
         "fid", "kid", "kid_std", "precision", "recall", "density", "coverage";

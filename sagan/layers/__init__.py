@@ -1,1 +1,1 @@
-"""Layers of the networks, one idea a file."""
+"""Layers of the networks, one idea per file."""

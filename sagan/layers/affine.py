@@ -1,8 +1,8 @@
-"""Scale and shift in 16 bits, with gradients that are summed in float32.
+"""Scale and shift whose gradients are summed in float32.
 
-The gradient of a bias, a gain or a gate is a sum over a batch and all its
-positions. In bfloat16 such a sum stops growing at 256 addends of equal size,
-and TensorFlow's `BiasAddGrad` does so on a CPU.
+The gradient of a bias, a gain or a gate is a sum over the batch and all
+positions. Accumulated in bfloat16, as TensorFlow's `BiasAddGrad` does on a CPU,
+such a sum stops growing after 256 addends of equal size.
 """
 
 import tensorflow as tf
@@ -43,7 +43,7 @@ def scale(inputs, gain):
 def _sum_like(values, parameter):
     """Sums over the axes along which `parameter` is broadcast to `values`."""
     if parameter.shape.rank == 1:
-        # The kernel for a vector of channels, right in float32.
+        # The kernel for a vector of channels; it is correct in float32.
         return tf.raw_ops.BiasAddGrad(out_backprop=values)
     missing = values.shape.rank - parameter.shape.rank
     axes = [missing + i for i, n in enumerate(parameter.shape) if n == 1]

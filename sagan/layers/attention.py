@@ -1,8 +1,8 @@
-"""Self-attention over an image's positions, and the paper's control for it.
+"""Self-attention over image positions, and the paper's control for it.
 
-The paper's letters: f makes keys, g queries and h values, all 1x1
-convolutions; v is the output projection, gamma the gate of the residual. In
-the released code they are called phi, theta, g, sn_conv_attn and sigma_ratio.
+In the paper's letters, the 1x1 convolutions f, g and h compute keys, queries
+and values, v is the output projection and gamma the gate of the residual. The
+released code calls them phi, theta, g, sn_conv_attn and sigma_ratio.
 """
 
 import functools
@@ -27,31 +27,31 @@ AttentionName = Literal["released", "paper", "residual"]
 class SelfAttention(keras.layers.Layer):
     """`x + gamma * v(softmax(g(x) f(x)^T) h(x))`, gamma starting at zero.
 
-    Two variants, by `variant`:
-    `"released"`: f, g have C/8 channels, h has C/2; keys and values are 2x2
-    max-pooled. The published scores were made with this code.
+    Two variants:
+    `"released"`: f and g have C/8 channels, h has C/2; keys and values are 2x2
+    max-pooled. This code produced the published scores.
     `"paper"`: f, g and h all have C/8 channels and nothing is pooled.
 
-    In both there is no scaling by the key length, no bias, and no activation.
-    Scores and softmax are in float32 under every dtype policy: a score of 256
-    rounded to bfloat16 is off by up to 1, and its weight by a factor e.
+    Neither scales by the key length or has a bias or an activation. Scores and
+    softmax are float32 under every dtype policy: a score of 256 rounded to
+    bfloat16 is off by up to 1, and its weight by a factor of e.
 
     Args:
         variant: `"released"` or `"paper"`.
-        pointwise: Recipe of the 1x1 convolutions: `Pointwise`, or a `partial`
+        pointwise: Recipe for the 1x1 convolutions: `Pointwise`, or a `partial`
             of it.
-        fused_fgh: Whether f, g and h are one product with their kernels side
-            by side, then split: the same function from the same weights.
-        query_block: Queries at a time, so that the map is never held whole:
-            0 for all, None for what fits its size (sizes unknown when the
-            graph is made count as small).
+        fused_fgh: Whether f, g and h are one product with their concatenated
+            kernels, then split: the same function of the same weights.
+        query_block: Queries processed at a time, so that the whole map is
+            never in memory: 0 for all, None for a default by its size (sizes
+            unknown at tracing count as small).
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: as the input, in `compute_dtype`.
 
     Raises:
-        ValueError: If `variant` is unknown, or `fused_fgh` is asked of a
-            `pointwise` whose kernels do not fit side by side.
+        ValueError: If `variant` is unknown, or f, g and h cannot be fused as
+            the kernels of `pointwise` cannot be concatenated.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, equations 1 to 3;
     `sn_non_local_block_sim` in non_local.py of the released code.
@@ -73,7 +73,7 @@ class SelfAttention(keras.layers.Layer):
             )
         self.pooled = variant == "released"
         self.pointwise = pointwise
-        self.fused_fgh = fused_fgh
+        self.fused = fused_fgh
         self.query_block = query_block
 
     def build(self, input_shape):
@@ -84,7 +84,7 @@ class SelfAttention(keras.layers.Layer):
         self.g = _projection(self, narrow, "g")  # query
         self.h = _projection(self, value, "h")  # value
         self.v = _projection(self, channels, "v")  # output
-        if self.fused_fgh and self.f.implementation not in IMPLEMENTATIONS:
+        if self.fused and self.f.implementation not in IMPLEMENTATIONS:
             raise ValueError(
                 "fused_fgh does not go with pointwise "
                 f"{self.f.implementation!r}: expected one of "
@@ -98,16 +98,16 @@ class SelfAttention(keras.layers.Layer):
         )  # gate
 
     def attention_map(self, inputs, training=False):
-        """Returns where each position looks.
+        """Returns the attention weights of each position.
 
         Args:
             inputs: `[batch, height, width, channels]`, float.
-            training: Whether the power iterations are kept.
+            training: Whether `u` keeps the result of its power iteration.
 
         Returns:
-            `[batch, height * width, keys]`, float32, each row summing to one;
-            there are `ceil(height / 2) * ceil(width / 2)` keys when pooled,
-            else `height * width`, both in row-major order.
+            `[batch, height * width, keys]`, float32, each row summing to one,
+            with `ceil(height / 2) * ceil(width / 2)` keys if pooled, else
+            `height * width`, both in row-major order.
         """
         keys, queries, _ = self._project(inputs, training)
         return attention_map(keys, queries)
@@ -133,8 +133,8 @@ class SelfAttention(keras.layers.Layer):
         Keys and queries are float32, values in the compute dtype.
         """
         layers = (self.f, self.g, self.h)
-        if self.fused_fgh:
-            with tf.name_scope("pointwise"):  # As the layers' own.
+        if self.fused:
+            with tf.name_scope("pointwise"):  # The scope of a `Pointwise`.
                 kernels = [layer.effective_kernel(training) for layer in layers]
                 outputs = self.f.apply(inputs, tf.concat(kernels, -1))
             keys, queries, values = tf.split(
@@ -163,15 +163,15 @@ class SelfAttention(keras.layers.Layer):
 
 
 class ResidualControl(keras.layers.Layer):
-    """A residual bottleneck with the parameters of a `SelfAttention` block.
+    """A residual bottleneck with as many parameters as `SelfAttention`.
 
-    Pre-activation 1x1, 3x3, 1x1 convolutions of width `m` without bias, gated
-    like the attention: `2 C m + 9 m^2` equals the released block's `1.25 C^2`
-    at `m = 5 C / 18`, here rounded.
+    Pre-activation 1x1, 3x3 and 1x1 convolutions of width `m` without bias,
+    gated like the attention: `2 C m + 9 m^2` equals the released block's
+    `1.25 C^2` at `m = 5 C / 18`, here rounded.
 
     Args:
-        pointwise: Recipe of the 1x1 convolutions.
-        conv: Recipe of the 3x3 convolution.
+        pointwise: Recipe for the 1x1 convolutions.
+        conv: Recipe for the 3x3 convolution.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: as the input, in `compute_dtype`.
@@ -209,39 +209,36 @@ class ResidualControl(keras.layers.Layer):
 
 
 def _projection(block, filters, name):
-    """Makes one of a block's 1x1 convolutions, all alike but for width."""
+    """Makes one of a block's 1x1 convolutions, which differ only in width."""
     return block.pointwise(
         filters, use_bias=False, dtype=block.dtype_policy, name=name
     )
 
 
 def _positions(inputs):
-    """`[batch, height, width, channels]` to `[batch, positions, channels]`."""
+    """Reshapes `[batch, height, width, c]` to `[batch, positions, c]`."""
     return tf.reshape(inputs, [tf.shape(inputs)[0], -1, inputs.shape[-1]])
 
 
 def attention_recipe(
-    attention: AttentionName, pointwise, conv, fused_fgh, query_block
+    attention: AttentionName, pointwise, conv, **options
 ) -> Callable:
-    """Returns the recipe of an attention block, or of its control.
+    """Returns the recipe for an attention block, or for its control.
 
     Args:
         attention: Variant of `SelfAttention`, or "residual" for the
-            `ResidualControl`, which has no f, g, h and no queries.
-        pointwise: Recipe of the 1x1 convolutions.
-        conv: Recipe of the 3x3 convolution of the control.
-        fused_fgh: As of `SelfAttention`.
-        query_block: As of `SelfAttention`.
+            `ResidualControl`.
+        pointwise: Recipe for the 1x1 convolutions.
+        conv: Recipe for the 3x3 convolution of the control.
+        **options: Further arguments of `SelfAttention`.
     """
     if attention == "residual":
         return functools.partial(ResidualControl, pointwise, conv)
-    return functools.partial(
-        SelfAttention, attention, pointwise, fused_fgh, query_block
-    )
+    return functools.partial(SelfAttention, attention, pointwise, **options)
 
 
 def attention_blocks(network):
-    """Returns the attention blocks of a network by name, as they run."""
+    """Returns the attention blocks of a network by name, in call order."""
     return {
         layer.name: layer
         for layer in network.attentions
@@ -250,19 +247,19 @@ def attention_blocks(network):
 
 
 def attention_stages(stages, resolutions, attention):
-    """Makes one layer a stage: attention where asked, else the identity.
+    """Makes one layer per stage: attention where requested, else the identity.
 
     Args:
         stages: Resolution of the features at each stage. Where several stages
             share one, the first gets the block.
-        resolutions: Those that are to have an attention block.
-        attention: Recipe of a block.
+        resolutions: Resolutions that get an attention block.
+        attention: Recipe for a block.
 
     Returns:
         Tuple of layers, as long as `stages`.
 
     Raises:
-        ValueError: If a resolution is at no stage.
+        ValueError: If no stage has one of the resolutions.
     """
     missing = sorted(set(resolutions) - set(stages))
     if missing:

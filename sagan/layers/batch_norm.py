@@ -1,4 +1,4 @@
-"""Batch normalisation, with one gain and bias for all or one a class."""
+"""Batch normalisation, unconditional or conditional on the class."""
 
 import keras
 import tensorflow as tf
@@ -11,22 +11,23 @@ class BatchNorm(keras.layers.Layer):
     """Batch normalisation over batch, height and width.
 
     With `num_classes` it is conditional: gain and bias are looked up by label
-    in tables of one row a class, which are not spectrally normalised.
+    in tables with one row per class, which are not spectrally normalised.
 
-    Moments are float32 under every dtype policy. Moving averages follow
-    `decay`, shortened to `(1 + n) / (10 + n)` at update `n` while that is less,
-    so that a network sampled after a few hundred steps is not normalised by
-    the initial values (the released code uses `decay` from the start).
+    Moments are float32 under every dtype policy. The decay of the moving
+    averages is `(1 + n) / (10 + n)` at update `n` while that is less than
+    `decay`, so that a network sampled after a few hundred steps is not
+    normalised by the initial values (the released code uses `decay` from the
+    start).
 
     Args:
         num_classes: Number of rows of the tables, or 0 for one gain and bias.
-        decay: Of the moving mean and variance, in `[0, 1)`.
+        decay: Decay of the moving mean and variance, in `[0, 1)`.
         epsilon: Added to the variance.
-        fused: Whether the framework's fused kernel normalises; if not, the
-            definition, written out.
+        fused: Whether to use the framework's fused kernel instead of the
+            written-out definition.
         synchronized: Whether the moments are those of the global batch. If
-            not, each replica normalises its part by its own, and its moving
-            moments are its own until they are averaged over the replicas.
+            not, each replica normalises by the moments of its own part, and
+            has its own moving moments until they are averaged over replicas.
 
     Input shape: `[batch, height, width, channels]`, float, and with
         `num_classes` labels `[batch]`, integer.
@@ -77,7 +78,7 @@ class BatchNorm(keras.layers.Layer):
             setattr(self, name, variable)
 
     def call(self, inputs, labels=None, training=False):
-        # The fused kernel knows the moments of this replica alone.
+        # The fused kernel knows only the moments of this replica.
         together = training and self.synchronized and num_replicas() > 1
         fused = self.fused and not together
         normalize = self._normalize_fused if fused else self._normalize
@@ -108,8 +109,8 @@ class BatchNorm(keras.layers.Layer):
 
     def _over_replicas(self, mean, variance):
         """Returns the moments of the global batch."""
-        # Means are taken relative to the moving one, as the difference of
-        # squares would cancel where they are large.
+        # Relative to the moving mean: the difference of squares would cancel
+        # where means are large.
         centre = tf.stop_gradient(tf.convert_to_tensor(self.moving_mean))
         offset = mean - centre
         offset, variance, square = mean_over_replicas(
@@ -118,7 +119,7 @@ class BatchNorm(keras.layers.Layer):
         return centre + offset, variance + square - tf.square(offset)
 
     def _normalize_fused(self, inputs, gain, bias, training):
-        """What `_normalize` does, in one operation."""
+        """Does what `_normalize` does, in one operation."""
         moments = (
             ([], []) if training else (self.moving_mean, self.moving_variance)
         )
@@ -138,7 +139,7 @@ class BatchNorm(keras.layers.Layer):
         return outputs
 
     def _update(self, mean, variance):
-        # Under float16 a batch may overflow; loss scaling skips its update.
+        # A float16 batch may overflow; loss scaling skips its update.
         finite = tf.reduce_all(tf.math.is_finite(mean + variance))
         n = self.updates.assign_add(1.0) - 1.0
         decay = tf.minimum(self.decay, (1.0 + n) / (10.0 + n))

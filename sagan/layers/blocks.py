@@ -11,16 +11,16 @@ from sagan.layers.pointwise import Pointwise
 class GeneratorBlock(keras.layers.Layer):
     """Pre-activation residual block that doubles the resolution.
 
-    norm, ReLU, nearest 2x, 3x3, norm, ReLU, 3x3; beside it nearest 2x and a
-    1x1 convolution, also where the width stays the same. The two commute:
-    with `low_resolution_shortcut` the 1x1 runs first.
+    Main path: norm, ReLU, nearest 2x, 3x3, norm, ReLU, 3x3. Shortcut: nearest
+    2x and a 1x1 convolution, even where the width stays the same; the two
+    commute, and with `low_resolution_shortcut` the 1x1 runs first.
 
     Args:
         filters: Number of output channels.
-        norm: Recipe of the batch norms: `BatchNorm`, or a `partial` of it.
-        conv: Recipe of the 3x3 convolutions, whose option `resample` merges
-            the up-sampling.
-        pointwise: Recipe of the shortcut.
+        norm: Recipe for the batch norms: `BatchNorm`, or a `partial` of it.
+        conv: Recipe for the 3x3 convolutions, which up-sample if called with
+            `resample="up"`.
+        pointwise: Recipe for the shortcut.
         low_resolution_shortcut: Whether the 1x1 runs before the up-sampling.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
@@ -59,19 +59,19 @@ class GeneratorBlock(keras.layers.Layer):
 class DiscriminatorBlock(keras.layers.Layer):
     """Residual block without normalisation that may halve the resolution.
 
-    ReLU, 3x3, ReLU, 3x3, average pooling; beside it a 1x1 convolution and
-    average pooling, or the identity where neither width nor resolution
-    changes. The two commute: with `low_resolution_shortcut` the pooling runs
-    first. The first block of a network sees images, not features: it has no
-    ReLU in front, and its shortcut always pools first.
+    Main path: ReLU, 3x3, ReLU, 3x3, average pooling. Shortcut: a 1x1
+    convolution and average pooling, or the identity where neither width nor
+    resolution changes; the two commute, and with `low_resolution_shortcut` the
+    pooling runs first. The first block of a network reads images rather than
+    features: it has no leading ReLU, and its shortcut always pools first.
 
     Args:
-        filters: Number of output channels, and of the hidden ones.
+        filters: Number of hidden and of output channels.
         down: Whether the resolution is halved.
-        first: Whether this is the block that reads the images.
-        conv: Recipe of the 3x3 convolutions, whose option `resample` merges
-            the pooling.
-        pointwise: Recipe of the shortcut.
+        first: Whether this block reads the images.
+        conv: Recipe for the 3x3 convolutions, which pool if called with
+            `resample="down"`.
+        pointwise: Recipe for the shortcut.
         low_resolution_shortcut: Whether the pooling runs before the 1x1.
 
     Input shape: `[batch, height, width, channels]`, float.

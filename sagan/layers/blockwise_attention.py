@@ -1,18 +1,18 @@
-"""Attention without its whole map in memory: a block of queries at a time.
+"""Attention by blocks of queries, without the whole map in memory.
 
-Each row of the map is the softmax of one query, so rows can be made, used and
-dropped in any order. The gradient makes them again.
+Each row of the map is the softmax of one query, so rows can be computed, used
+and dropped in any order. The gradient recomputes them.
 """
 
 import tensorflow as tf
 
-# The map of one image may have so many bytes before it is made in blocks, and
-# a block so many then. On a CPU blocks of this size are faster than the map.
+# Largest map of one image, in bytes, that is not split into blocks, and the
+# size of a block. On a CPU, blocks of this size are faster than the whole map.
 _MAP_BYTES = 4 * 2**20
 
 
 def default_block(queries: int, keys: int) -> int:
-    """Returns how many queries to take at a time; 0 if the map is small.
+    """Returns the default number of queries per block; 0 for a small map.
 
     Args:
         queries: Rows of the map.
@@ -24,16 +24,16 @@ def default_block(queries: int, keys: int) -> int:
 
 
 def attend_in_blocks(keys, queries, values, block: int):
-    """Returns `softmax(queries keys^T) values`, equal to the plain form.
+    """Returns `softmax(queries keys^T) values`.
 
-    Scores are in the dtype of keys and queries, the softmax in float32, the
-    product with the values in theirs.
+    Scores have the dtype of keys and queries, the softmax is float32, and the
+    product with the values has their dtype.
 
     Args:
         keys: `[batch, m, channels]`, float.
         queries: `[batch, n, channels]`, float.
         values: `[batch, m, width]`, float.
-        block: Queries at a time; it need not divide `n`.
+        block: Queries per block; need not divide `n`.
 
     Returns:
         `[batch, n, width]`, in the dtype of `values`.
@@ -48,7 +48,7 @@ def attend_in_blocks(keys, queries, values, block: int):
 
 @tf.custom_gradient
 def _attend(keys, blocks, values):
-    """`blocks` are of queries, `[count, batch, block, channels]`."""
+    """Attends with blocks of queries, `[count, batch, block, channels]`."""
 
     def attend(queries):
         attention = attention_map(keys, queries)
@@ -71,7 +71,7 @@ def _attend(keys, blocks, values):
 
 
 def _backward(keys, blocks, values, gradient):
-    """Gradients of keys, blocks of queries, and values, block by block."""
+    """Returns the gradients of keys, blocks of queries and values."""
     count = blocks.shape[0] or tf.shape(blocks)[0]
 
     def add_block(i, d_keys, d_values, d_blocks):
@@ -86,7 +86,7 @@ def _backward(keys, blocks, values, gradient):
         d_attention = tf.cast(
             tf.matmul(d_outputs, values, transpose_b=True), tf.float32
         )
-        # The softmax: a change of all scores alike changes nothing.
+        # Softmax is invariant to a shift of all scores.
         mean = tf.reduce_sum(d_attention * attention, -1, keepdims=True)
         d_scores = tf.cast(attention * (d_attention - mean), keys.dtype)
         d_keys += tf.cast(
@@ -115,7 +115,7 @@ def _backward(keys, blocks, values, gradient):
 
 
 def attention_map(keys, queries):
-    """Returns the softmax of all scores, `[batch, n, m]`, float32.
+    """Returns the softmax of the scores, `[batch, n, m]`, float32.
 
     Args:
         keys: `[batch, m, channels]`, float.
@@ -126,7 +126,7 @@ def attention_map(keys, queries):
 
 
 def _split(queries, block):
-    """`[batch, n, channels]` to `[count, batch, block, channels]`."""
+    """Splits `[batch, n, channels]` to `[count, batch, block, channels]`."""
     batch, positions = queries.shape[0], tf.shape(queries)[1]
     padding = -positions % block
     queries = tf.pad(queries, [[0, 0], [0, padding], [0, 0]])
@@ -136,7 +136,7 @@ def _split(queries, block):
 
 
 def _join(blocks):
-    """`[count, batch, block, width]` to `[batch, count * block, width]`."""
+    """Joins `[count, batch, block, c]` to `[batch, count * block, c]`."""
     shape = tf.shape(blocks)
     outputs = tf.transpose(blocks, [1, 0, 2, 3])
     return tf.reshape(

@@ -1,10 +1,10 @@
-"""The 3x3 convolution, alone or together with a change of resolution.
+"""3x3 convolution with optional up-sampling or pooling.
 
 Nearest 2x up-sampling before a 3x3 convolution, and 2x2 average pooling after
 one, are linear, so each pair is a single stride-2 convolution whose 4x4 kernel
-is made of sums of the 3x3 kernel's taps: the same function from the same
-weights with 4 instead of 9 multiplications per pixel of the larger image.
-`fused=False` keeps the two plain operations as the reference.
+holds sums of the 3x3 kernel's taps: the same function of the same weights with
+4 instead of 9 multiplications per pixel of the larger image. `fused=False`
+keeps the two separate operations as the reference.
 """
 
 import numpy as np
@@ -21,10 +21,10 @@ _DOWN_TAPS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], np.float32)
 
 @tf.custom_gradient
 def upsample(inputs):
-    """Nearest-neighbour 2x: `[b, h, w, c]` to `[b, 2h, 2w, c]`.
+    """Nearest-neighbour 2x up-sampling: `[b, h, w, c]` to `[b, 2h, 2w, c]`.
 
-    The gradient is written as a pooling because the framework's own is slower
-    on a CPU and has no deterministic form on a GPU.
+    The gradient is a pooling, because the framework's own is slower on a CPU
+    and has no deterministic form on a GPU.
     """
     with tf.name_scope("upsample"):
         size = 2 * tf.shape(inputs)[1:3]
@@ -76,7 +76,7 @@ def upsample_conv(inputs, kernel):
 def conv_downsample(inputs, kernel):
     """`downsample(conv3x3(inputs))` as one stride-2 convolution.
 
-    Where height and width are not known when it is traced, it is two.
+    As two operations if height or width is unknown at tracing.
 
     Args:
         inputs: `[batch, height, width, c_in]`, float.
@@ -87,12 +87,12 @@ def conv_downsample(inputs, kernel):
     """
     size = inputs.shape[1:3]
     if 1 in size or None in size:
-        # Of one pixel nothing is left, which kernels get wrong.
+        # A single pixel gives an empty output, which kernels get wrong.
         kernel = tf.cast(kernel, inputs.dtype)
         return downsample(tf.nn.conv2d(inputs, kernel, 1, "SAME"))
     kernel = tf.cast(_spread(kernel, _DOWN_TAPS) / 4.0, inputs.dtype)
-    # SAME pads one pixel on each side of an even size, which is what the
-    # algebra asks for; an odd size would get one pixel less.
+    # SAME pads one pixel on each side of an even size, as the algebra requires;
+    # an odd size would get one pixel less.
     even = all(side % 2 == 0 for side in size)
     padding = "SAME" if even else [[0, 0], [1, 1], [1, 1], [0, 0]]
     return tf.nn.conv2d(inputs, kernel, strides=2, padding=padding)
@@ -105,15 +105,15 @@ class Conv3x3(SpectralLayer):
         filters: Number of output channels.
         resample: None, `"up"` (nearest 2x before the convolution) or `"down"`
             (2x2 average pooling after it).
-        fused: Whether a resampling is merged into the convolution.
-        **kwargs: `use_bias` and `spectral_norm` of `SpectralLayer`; the
+        fused: Whether the resampling is merged into the convolution.
+        **kwargs: `use_bias` and `spectral_norm` as for `SpectralLayer`; the
             spectral norm is always that of the 3x3 kernel.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: `[batch, height', width', filters]`, in `compute_dtype`.
 
     Raises:
-        ValueError: If `resample` is something else.
+        ValueError: If `resample` is none of these.
     """
 
     def __init__(self, filters, resample=None, fused=True, **kwargs):

@@ -1,4 +1,4 @@
-"""Linear maps without positions: the dense layer and the class embedding."""
+"""Dense layer and class embedding, with spectral normalisation."""
 
 import tensorflow as tf
 
@@ -27,7 +27,7 @@ class Dense(SpectralLayer):
 
 
 class ClassEmbedding(SpectralLayer):
-    """One vector a class, the table spectrally normalised as one matrix.
+    """One vector per class, in a table that is normalised as one matrix.
 
     Args:
         num_classes: Number of classes, the rows of the table.

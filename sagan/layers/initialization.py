@@ -1,4 +1,4 @@
-"""Initial weights, each drawn from the seed and the place of its variable."""
+"""Initial weights, each a function of the seed and its variable's path."""
 
 import hashlib
 
@@ -6,15 +6,16 @@ import keras
 
 
 def initialize(network: keras.Model, seed: int) -> None:
-    """Draws the random weights of a built network anew.
+    """Redraws the random weights of a built network.
 
-    Each is a function of `(seed, path of its variable)` alone, so that two
-    networks which differ in one layer start from equal weights everywhere
-    else. Keras draws all from one stream, in which every layer moves those
-    after it.
+    Each depends only on the seed and the path of its variable, so two networks
+    that differ in one layer start from equal weights everywhere else. Keras
+    draws all weights from one stream, in which every layer shifts those after
+    it.
 
     A variable `kernel` is drawn by the `kernel_initializer` of its layer, and
-    likewise for any other name; one whose initializer takes no seed is left.
+    likewise for any other name; variables whose initializer takes no seed are
+    left unchanged.
 
     Args:
         network: A generator, a discriminator or a classifier.
@@ -35,9 +36,9 @@ def initialize(network: keras.Model, seed: int) -> None:
 def layer_paths(
     layer: keras.layers.Layer, prefix: str = ""
 ) -> dict[str, keras.layers.Layer]:
-    """Returns the layers within a layer by where they are held.
+    """Returns the layers nested in a layer by attribute path.
 
-    As in `blocks[0].conv1`; the layers of a `Sequential` by their names.
+    For example `blocks[0].conv1`; layers of a `Sequential` go by their names.
     """
     paths = {}
     for name, value in _held(layer):
@@ -58,6 +59,6 @@ def _held(layer):
 
 
 def _hash(text):
-    """Returns a number of 31 bits, which is what Keras' seeds hold."""
+    """Returns a hash of 31 bits, the range of Keras' seeds."""
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

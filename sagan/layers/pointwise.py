@@ -1,12 +1,12 @@
-"""The pointwise layer: a 1x1 convolution, its formulation chosen by name.
+"""The pointwise layer: a 1x1 convolution with a choice of implementations.
 
 Each function of `IMPLEMENTATIONS` maps `[..., channels]` and a kernel
-`[1, 1, channels, filters]`, of one dtype, to `[..., filters]`; any of the
-leading sizes may be unknown when the graph is made. They are one function of
-the same weights, written in different ways; which is fast is a matter of
-shape, dtype and device, and scripts/benchmark_pointwise.py measures it.
+`[1, 1, channels, filters]`, of one dtype, to `[..., filters]`; any leading size
+may be unknown at tracing. They compute the same function of the same weights;
+which is fastest depends on shape, dtype and device, and
+scripts/benchmark_pointwise.py measures it.
 
-`CONTROLS` are other functions, of fewer weights, to compare with.
+`CONTROLS` are different functions with fewer weights, for comparison.
 """
 
 import math
@@ -19,7 +19,7 @@ from sagan.layers.spectral_norm import SpectralLayer
 
 
 def conv2d(inputs, kernel):
-    """The framework's convolution; `keras.layers.Conv2D` makes the same op."""
+    """The framework's convolution, the op that `keras.layers.Conv2D` uses."""
     if inputs.shape.rank == 4:
         return tf.nn.conv2d(inputs, kernel, strides=1, padding="VALID")
     images = tf.reshape(inputs, [-1, 1, 1, inputs.shape[-1]])
@@ -28,12 +28,12 @@ def conv2d(inputs, kernel):
 
 
 def dense(inputs, kernel):
-    """What `keras.layers.Dense` does to the last axis."""
+    """The product that `keras.layers.Dense` applies to the last axis."""
     return keras.ops.matmul(inputs, kernel[0, 0])
 
 
 def matmul(inputs, kernel):
-    """A matrix product broadcast over all leading axes but the last."""
+    """A matrix product broadcast over all leading axes except the last."""
     return tf.matmul(inputs, kernel[0, 0])
 
 
@@ -44,16 +44,16 @@ def gemm(inputs, kernel):
 
 
 def einsum(inputs, kernel):
-    """A contraction of the channels, with a letter for every other axis."""
+    """A contraction over channels, with a letter for every other axis."""
     leading = string.ascii_uppercase[: inputs.shape.rank - 1]
     return tf.einsum(f"{leading}c,cf->{leading}f", inputs, kernel[0, 0])
 
 
 def einsum_ellipsis(inputs, kernel):
-    """The same contraction, the other axes left to an ellipsis.
+    """The same contraction, with an ellipsis for the other axes.
 
-    It is slow in training: the gradient makes a `[channels, filters]` product
-    for every position and only then adds them up.
+    It is slow in training: the gradient computes a `[channels, filters]`
+    product for every position before summing them.
     """
     return tf.einsum("...c,cf->...f", inputs, kernel[0, 0])
 
@@ -64,7 +64,7 @@ def tensordot(inputs, kernel):
 
 
 def batched_einsum(inputs, kernel):
-    """A contraction per image, of its positions in one row."""
+    """A contraction per image, with its positions flattened."""
     rows = tf.reshape(
         inputs, [tf.shape(inputs)[0], -1, inputs.shape[-1]]
     )  # [batch, positions, channels]
@@ -73,12 +73,12 @@ def batched_einsum(inputs, kernel):
 
 
 def grouped(inputs, kernel):
-    """A control: each filter sees only the channels of its own group.
+    """A control in which each filter sees only the channels of its group.
 
     Args:
         inputs: `[..., channels]`, float.
-        kernel: `[1, 1, channels // groups, filters]`, as TensorFlow's grouped
-            convolution has it. That has no gradient on a CPU.
+        kernel: `[1, 1, channels // groups, filters]`, the layout of
+            TensorFlow's grouped convolution, which has no gradient on a CPU.
     """
     channels, (width, filters) = inputs.shape[-1], kernel.shape[2:]
     groups = channels // width
@@ -101,26 +101,26 @@ IMPLEMENTATIONS = {
     "tensordot": tensordot,
     "batched_einsum": batched_einsum,
 }
-# With at most so many groups. Where channels and filters are as many,
-# "depthwise" is one scalar a channel.
+# Largest number of groups. With as many filters as channels, "depthwise" is one
+# scalar per channel.
 CONTROLS = {"grouped": 4, "depthwise": math.inf}
 
 
 class Pointwise(SpectralLayer):
     """Linear map over channels, shared by all positions (a 1x1 convolution).
 
-    Every implementation computes the same function from the same weights, so
-    a checkpoint written with one is read by any other. The `CONTROLS` do not,
-    their kernels are of other shapes.
+    Every implementation computes the same function of the same weights, so a
+    checkpoint written with one is read by any other. The kernels of `CONTROLS`
+    have other shapes.
 
     Args:
         filters: Number of output channels.
         implementation: Key of `IMPLEMENTATIONS` or of `CONTROLS`.
-        activation: None, or what `keras.activations.get` takes.
+        activation: None, or an argument of `keras.activations.get`.
         use_bias: Whether to add a bias per filter.
-        spectral_norm: Whether the kernel is divided by its spectral norm;
-            that of a control is of its kernel reshaped to `[-1, filters]`,
-            which bounds that of the map.
+        spectral_norm: Whether the kernel is divided by its spectral norm; for
+            a control, by that of its kernel reshaped to `[-1, filters]`, which
+            bounds that of the map.
 
     Input shape: `[..., channels]`, float.
     Output shape: `[..., filters]`, in `compute_dtype`.
@@ -162,7 +162,7 @@ class Pointwise(SpectralLayer):
         self.add_kernel((1, 1, channels // groups))
 
     def apply(self, inputs, kernel):
-        """Multiplies by a kernel, which is cast to the dtype of the inputs."""
+        """Multiplies by a kernel, cast to the dtype of the inputs."""
         multiply = IMPLEMENTATIONS.get(self.implementation, grouped)
         return multiply(inputs, tf.cast(kernel, inputs.dtype))
 
@@ -172,6 +172,6 @@ class Pointwise(SpectralLayer):
 
 
 def _restore(outputs, inputs, filters=None):
-    """Gives flattened outputs the leading axes of the inputs again."""
+    """Restores the leading axes of the inputs in flattened outputs."""
     filters = filters or outputs.shape[-1]
     return tf.reshape(outputs, tf.concat([tf.shape(inputs)[:-1], [filters]], 0))

@@ -1,4 +1,4 @@
-"""Mixed precision: the dtype policy that layers are made under."""
+"""Mixed precision: the dtype policy that layers are constructed under."""
 
 import contextlib
 from typing import Literal, get_args
@@ -11,7 +11,7 @@ PRECISIONS = get_args(Precision)
 
 @contextlib.contextmanager
 def dtype_policy(precision: Precision):
-    """Makes layers constructed inside follow the policy `precision`."""
+    """Context in which constructed layers follow the policy `precision`."""
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

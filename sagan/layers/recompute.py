@@ -1,4 +1,4 @@
-"""Layers whose activations are made again in the backward pass."""
+"""Recomputation of a layer's activations in the backward pass."""
 
 import keras
 import tensorflow as tf
@@ -10,20 +10,20 @@ def call(layer, inputs, *arguments, training=False):
 
 
 def call_recomputed(layer, inputs, *arguments, training=False):
-    """Returns what `call` does, holding only `inputs` for the gradient.
+    """Returns what `call` does, keeping only `inputs` for the gradient.
 
-    The gradient runs the layer again, from the weights and the state that it
-    had: the same `u`, so the same kernels. What it then does to its state is
-    dropped, so `u` and moving averages are written once, as without.
+    The gradient runs the layer again from the same weights and state (the same
+    `u`, so the same kernels) and drops the state it returns, so `u` and the
+    moving averages are updated once.
 
-    `tf.recompute_grad` would do, but computes gradients nobody asked for: of
-    the discriminator's kernels in a generator update.
+    Unlike `tf.recompute_grad`, it computes only the gradients asked for: in a
+    generator update, not those of the discriminator's kernels.
 
     Args:
-        layer: A built layer, of which only its variables are trained.
+        layer: A built layer; of its attributes, only variables get gradients.
         inputs: `[batch, ...]`, float.
-        *arguments: Others that take no gradient, such as labels.
-        training: As the layer takes it.
+        *arguments: Further arguments that get no gradient, such as labels.
+        training: Passed to the layer.
 
     Source: Chen et al. (2016), arXiv:1604.06174.
     """
@@ -65,9 +65,9 @@ def call_recomputed(layer, inputs, *arguments, training=False):
 
 
 def _after(gradient, inputs):
-    """Returns `inputs`, as a value that needs `gradient` to be known.
+    """Returns `inputs` as a value that depends on `gradient`.
 
-    Else a graph would make the two runs one. XLA ignores control dependencies
+    Otherwise a graph would merge the two runs. XLA ignores control dependencies
     and folds a product with zero.
     """
     first = tf.reshape(gradient, [-1])[0]

@@ -1,4 +1,4 @@
-"""Spectral normalisation, and the base of every layer that has a kernel.
+"""Spectral normalisation, and the base class of every layer with a kernel.
 
 The method is that of Miyato et al. (2018), arXiv:1802.05957, as the released
 SAGAN code applies it to both networks. `keras.layers.SpectralNormalization`
@@ -15,9 +15,9 @@ from sagan.layers.affine import shift
 def spectral_normalize(kernel, u, epsilon=1e-12):
     """Divides a kernel by its largest singular value, estimated from `u`.
 
-    One power iteration on the kernel reshaped to `[-1, filters]`. The singular
-    vectors are constants to the gradient and sigma is not, so the gradient is
-    that of `kernel / sigma`.
+    One power iteration on the kernel reshaped to `[-1, filters]`. The gradient
+    is that of `kernel / sigma`: it flows through sigma, while the singular
+    vectors are constants.
 
     Args:
         kernel: `[..., filters]`, float32.
@@ -25,7 +25,7 @@ def spectral_normalize(kernel, u, epsilon=1e-12):
         epsilon: Lower bound of sigma, so that a zero kernel stays zero.
 
     Returns:
-        `kernel / sigma`, and the improved `u` that the next call starts from.
+        `kernel / sigma`, and the improved `u` for the next call.
 
     Source: Miyato et al. (2018), algorithm 1; sn.py of the released code
     (which also differentiates through the iteration: a second-order term that
@@ -36,7 +36,7 @@ def spectral_normalize(kernel, u, epsilon=1e-12):
     v = tf.math.l2_normalize(v, epsilon=epsilon**2)
     projected = tf.matmul(v, matrix)  # [1, filters]
     direction = tf.stop_gradient(projected)
-    # A zero kernel has no direction; with u = 0 it would never have one again.
+    # A zero kernel has no direction, and u = 0 would never recover one.
     u = tf.where(
         tf.norm(direction) > epsilon,
         tf.math.l2_normalize(direction, epsilon=epsilon**2),
@@ -49,8 +49,8 @@ def spectral_normalize(kernel, u, epsilon=1e-12):
 class SpectralLayer(keras.layers.Layer):
     """A linear layer whose kernel is divided by its spectral norm on every use.
 
-    The kernel is kept raw and in float32, `u` is a variable of its own that
-    moves only in training, and both stay float32 under every dtype policy.
+    `kernel` is the raw kernel and `u` a separate variable that changes only in
+    training; both are float32 under every dtype policy.
 
     Args:
         filters: Number of output channels, the last axis of the kernel.
@@ -67,7 +67,7 @@ class SpectralLayer(keras.layers.Layer):
         self.spectral_norm = spectral_norm
 
     def add_kernel(self, shape):
-        """Makes the variables: kernel `[*shape, filters]`, bias and `u`."""
+        """Creates the variables: kernel `[*shape, filters]`, bias and `u`."""
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*shape, self.filters),
@@ -97,7 +97,7 @@ class SpectralLayer(keras.layers.Layer):
         return shift(outputs, tf.convert_to_tensor(self.bias))
 
     def effective_kernel(self, training=False):
-        """Returns the kernel as it is applied, float32, shaped like `kernel`.
+        """Returns the kernel as applied, float32, shaped like `kernel`.
 
         Args:
             training: Whether `u` keeps the result of its power iteration.
@@ -112,9 +112,9 @@ class SpectralLayer(keras.layers.Layer):
         return kernel
 
     def largest_singular_value(self):
-        """Returns the estimate of the raw kernel's sigma: scalar, float32.
+        """Estimates the largest singular value of the raw kernel: float32.
 
-        It is that of `u`, or without spectral norm of some power iterations.
+        From `u`, or without spectral norm from ten power iterations.
         """
         matrix = tf.reshape(self.kernel, [-1, self.filters])
         if self.spectral_norm:
@@ -127,7 +127,7 @@ class SpectralLayer(keras.layers.Layer):
 
 
 def kernel_layers(network):
-    """Returns the layers of a network that have a kernel, as they run."""
+    """Returns the layers of a network that have a kernel, in call order."""
     return [
         layer
         for layer in network._flatten_layers()  # Keras has no public walk.
@@ -136,5 +136,5 @@ def kernel_layers(network):
 
 
 def spectral_layers(network):
-    """Returns those whose kernel is normalised."""
+    """Returns the layers of a network whose kernel is normalised."""
     return [layer for layer in kernel_layers(network) if layer.spectral_norm]

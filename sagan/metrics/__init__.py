@@ -1,1 +1,1 @@
-"""Scores of generated images, and what embeds images for them."""
+"""Scores of generated images, as functions of arrays of features."""

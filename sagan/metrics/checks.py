@@ -1,4 +1,4 @@
-"""Refuses features no score can be computed from, and says why."""
+"""Validation of feature arrays."""
 
 import numpy as np
 
@@ -6,16 +6,16 @@ import numpy as np
 def check_features(
     features: np.ndarray, name: str, fewest: int = 2
 ) -> np.ndarray:
-    """Returns the features as an array, not copied.
+    """Returns validated features as an array, without a copy.
 
     Args:
         features: `[samples, features]`, float.
-        name: What a message calls them.
-        fewest: Samples that are needed.
+        name: Their name in messages.
+        fewest: Minimum number of samples.
 
     Raises:
-        ValueError: If the shape is another, if there are fewer samples, or if
-            one of them holds a NaN or an infinity.
+        ValueError: If the shape differs, if there are fewer samples, or if one
+            contains a NaN or an infinity.
     """
     features = np.asarray(features)
     if features.ndim != 2 or features.shape[1] == 0:
@@ -40,15 +40,15 @@ def check_features(
 def check_pair(
     real: np.ndarray, fake: np.ndarray, fewest: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both as arrays, not copied, if they can be compared.
+    """Returns two validated sets of features as arrays, without a copy.
 
     Args:
-        real: Of real images, `[samples, features]`, float.
-        fake: Of generated images, as many features, float.
-        fewest: Samples that are needed of each.
+        real: Features of real images, `[samples, features]`, float.
+        fake: Features of generated images, of the same length, float.
+        fewest: Minimum number of samples of each.
 
     Raises:
-        ValueError: As `check_features`, or if the features are not as many.
+        ValueError: As for `check_features`, or if their lengths differ.
     """
     real = check_features(real, "real", fewest)
     fake = check_features(fake, "fake", fewest)
@@ -62,6 +62,6 @@ def check_pair(
 
 
 def first_not_finite(features: np.ndarray) -> int | None:
-    """Returns the index of the first row with a NaN or an infinity, if any."""
+    """Returns the index of the first row with a NaN or infinity, or None."""
     finite = np.isfinite(features).all(axis=1)
     return None if finite.all() else int(finite.argmin())

@@ -4,8 +4,8 @@ import numpy as np
 
 from sagan.metrics.checks import check_pair, first_not_finite
 
-# What rounding, in float32 too, leaves below zero in a covariance, as a
-# fraction of its largest eigenvalue. More is no covariance.
+# Negative eigenvalues that rounding, even in float32, explains in a covariance,
+# relative to the largest eigenvalue.
 _MOST_NEGATIVE = 1e-3
 
 
@@ -15,23 +15,23 @@ def frechet_distance(
     mean2: np.ndarray,
     covariance2: np.ndarray,
 ) -> float:
-    """Squared difference of means plus a distance of the covariances.
+    """Squared Fréchet distance of two Gaussians.
 
     `|mean1 - mean2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2))`. Covariances may be
-    singular or zero. Eigenvalues that rounding made negative count as zero.
+    singular or zero. Eigenvalues made negative by rounding count as zero.
 
     Args:
         mean1: `[features]`, float.
         covariance1: `[features, features]`, float.
-        mean2: As `mean1`.
-        covariance2: As `covariance1`.
+        mean2: `[features]`, float.
+        covariance2: `[features, features]`, float.
 
     Returns:
-        The distance, squared as FID is: at least zero, never complex.
+        The squared distance: at least zero, never complex.
 
     Raises:
         ValueError: If shapes differ, a number is not finite, or a covariance
-            is not symmetric or clearly negative.
+            is not symmetric or clearly not positive semi-definite.
 
     Source: Heusel et al. (2017), arXiv:1706.08500, equation 6.
     """
@@ -53,27 +53,28 @@ def frechet_distance(
 
 
 def feature_frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """`frechet_distance` of the moments of features, without covariances.
+    """Fréchet distance computed from features, without their covariances.
 
-    The same number, exact for fewer samples than features too, and then much
-    faster: its matrices are as large as the smaller of the two.
+    Equals `frechet_distance` of their moments. With fewer samples than
+    features it is much faster: its matrices have the size of the smaller.
 
     Args:
-        real: Of real images, `[samples, features]`, float, at least two.
-        fake: Of generated images, as many features, float, at least two.
+        real: Features of real images, `[samples, features]`, float, at least
+            two samples.
+        fake: Features of generated images, likewise.
 
     Raises:
-        ValueError: If they are not such.
+        ValueError: If the arrays are not as described.
     """
     real, fake = check_pair(real, fake)
     return _distance(*_fit(real), *_fit(fake))
 
 
 def few_samples_warning(num_samples: int, num_features: int) -> str | None:
-    """Says why an FID of so few samples misleads, or nothing if it does not.
+    """Returns a warning if FID of so few samples misleads, else None.
 
     Args:
-        num_samples: Of the smaller set.
+        num_samples: Size of the smaller set.
         num_features: Length of a feature vector.
     """
     if num_samples > num_features:
@@ -87,11 +88,11 @@ def few_samples_warning(num_samples: int, num_features: int) -> str | None:
 
 
 def _distance(mean1, factor1, mean2, factor2):
-    """The distance for covariances `F1' F1` and `F2' F2`.
+    """Returns the distance for covariances `F1' F1` and `F2' F2`.
 
-    The trace of the root of their product is the sum of the singular values
-    of `F1 F2'`. The root of the product itself, which is not symmetric, turns
-    complex, and of a singular one it amplifies the rounding.
+    The trace of the root of their product is the sum of the singular values of
+    `F1 F2'`. The product is not symmetric, so its own root may be complex, and
+    amplifies rounding if it is singular.
     """
     shift = mean1 - mean2
     overlap = np.linalg.svd(factor1 @ factor2.T, compute_uv=False).sum()
@@ -108,15 +109,15 @@ def _factor(covariance, name):
             f"{name} has the eigenvalue {eigenvalues[0]:.3g}; expected none "
             "below zero. Compute it as numpy.cov(features, rowvar=False) does."
         )
-    # The bound of numpy.linalg.matrix_rank: the rest is rounding, whose root
-    # is not small.
+    # The bound of numpy.linalg.matrix_rank: below is rounding, whose root is
+    # not small.
     rounding = np.finfo(np.float64).eps * len(covariance) * eigenvalues[-1]
     kept = eigenvalues > max(rounding, 0.0)
     return np.sqrt(eigenvalues[kept])[:, None] * vectors.T[kept]
 
 
 def _fit(features):
-    """Returns the mean and a factor of the covariance, as `_factor`."""
+    """Returns the mean and a factor of the covariance, as `_factor` does."""
     mean = features.mean(axis=0, dtype=np.float64)
     factor = (features - mean) / np.sqrt(len(features) - 1.0)
     if len(factor) > factor.shape[1]:
@@ -162,24 +163,25 @@ def intra_class_fid(
     fake: np.ndarray,
     fake_labels: np.ndarray,
 ) -> tuple[float, dict[int, float], list[str]]:
-    """FID within each class, and the mean over classes.
+    """FID within each class, and its mean over classes.
 
-    A generator that ignores its labels, or draws one image a class, may have
-    a good FID; it has a bad one here.
+    A generator that ignores its labels, or draws one image per class, may have
+    a good FID but has a bad intra-class FID.
 
     Args:
-        real: Of real images, `[samples, features]`, float.
-        real_labels: `[samples]`, integers.
-        fake: Of generated images, as many features, float.
-        fake_labels: Labels they were generated for, `[samples]`, integers.
+        real: Features of real images, `[samples, features]`, float.
+        real_labels: Their labels, `[samples]`, integer.
+        fake: Features of generated images, likewise.
+        fake_labels: Labels they were generated for, `[samples]`, integer.
 
     Returns:
         The unweighted mean; the FID of each class in it, by label; and
-        warnings to log: of classes left out for want of two real and two
-        generated samples, and of classes of fewer samples than features.
+        warnings about classes without two real and two generated samples,
+        which are left out, and about those of fewer samples than features.
 
     Raises:
-        ValueError: If arrays are not such, or if no class can be scored.
+        ValueError: If the arrays are not as described, or no class can be
+            scored.
 
     Source: Miyato and Koyama (2018), arXiv:1802.05637, section 5.1.
     """
@@ -215,7 +217,7 @@ def _warnings(counts, num_features):
     if left_out:
         texts.append(
             f"{len(left_out)} of {len(counts)} classes are not in the mean, "
-            "for want of two real and two generated samples: "
+            "as they lack two real and two generated samples: "
             f"{_listed(left_out)}."
         )
     scored = [count for count in counts.values() if count >= 2]
@@ -246,11 +248,11 @@ def _check_labels(labels, name, num_samples):
 
 
 class Moments:
-    """Count, mean and covariance, so that no feature has to be kept.
+    """Streaming count, mean and covariance of features.
 
     Batches are combined about their own means, in float64: features with a
-    large mean and a small spread lose nothing, and the order of the batches
-    changes only the last digits.
+    large mean and a small spread lose no precision, and the order of batches
+    affects only the last digits.
 
     Args:
         num_features: Length of a feature vector.
@@ -269,11 +271,11 @@ class Moments:
         """Adds a batch.
 
         Args:
-            features: `[samples, num_features]`, float; may hold no sample.
+            features: `[samples, num_features]`, float; may be empty.
 
         Raises:
-            ValueError: If the shape is another or a sample is not finite. The
-                moments are then as before.
+            ValueError: If the shape differs or a sample is not finite. The
+                moments are then unchanged.
         """
         features = np.asarray(features)
         if features.ndim != 2 or features.shape[1] != len(self._mean):
@@ -292,44 +294,28 @@ class Moments:
         if len(features):
             mean = features.mean(axis=0, dtype=np.float64)
             deviations = features - mean  # [samples, num_features]
-            self._add(len(features), mean, deviations.T @ deviations)
-
-    def merge(self, other: "Moments") -> None:
-        """Adds all that another has seen.
-
-        Raises:
-            ValueError: If its features are not as many.
-        """
-        if len(other._mean) != len(self._mean):
-            raise ValueError(
-                f"other has {len(other._mean)} features; expected "
-                f"{len(self._mean)}. Merge moments of one network."
-            )
-        if other.count:
-            self._add(other.count, other._mean, other._scatter)
+            total = self.count + len(features)
+            shift = mean - self._mean
+            weight = self.count * len(features) / total
+            self._scatter += deviations.T @ deviations
+            self._scatter += np.outer(shift, shift * weight)
+            self._mean += shift * (len(features) / total)
+            self.count = total
 
     @property
     def mean(self) -> np.ndarray:
-        """`[num_features]`, float64. A ValueError without a sample."""
+        """Mean, `[num_features]`, float64; needs one sample."""
         self._require(1)
         return self._mean.copy()
 
     @property
     def covariance(self) -> np.ndarray:
-        """Unbiased, `[num_features, num_features]`, float64, as `numpy.cov`.
+        """Unbiased covariance, `[num_features, num_features]`, float64.
 
-        A ValueError with fewer than two samples.
+        As `numpy.cov`; needs two samples.
         """
         self._require(2)
         return self._scatter / (self.count - 1)
-
-    def _add(self, count, mean, scatter):
-        total = self.count + count
-        shift = mean - self._mean
-        self._scatter += scatter
-        self._scatter += np.outer(shift, shift * (self.count * count / total))
-        self._mean += shift * (count / total)
-        self.count = total
 
     def _require(self, fewest):
         if self.count < fewest:

@@ -1,11 +1,11 @@
-"""Inception score: are images clear, and are all classes among them."""
+"""Inception score: whether images are clear and cover all classes."""
 
 import numpy as np
 from scipy.special import entr, softmax
 
 from sagan.metrics.checks import check_features
 
-# Rows in float64 at once: 8 MB of 1008 classes.
+# Rows in float64 at a time: 8 MB for 1008 classes.
 _BLOCK_SIZE = 1024
 
 
@@ -17,25 +17,25 @@ def inception_score(
 ) -> tuple[float, float]:
     """Exponential of the mean divergence of `p(y | x)` from `p(y)`, by splits.
 
-    It is computed as entropy of the mean minus mean entropy, in float64.
-    Splits are consecutive parts of the samples in shuffled order: those of
-    classes one after another would lack classes. torch-fidelity 0.4 gives the
-    same with `rng_seed=seed` (its default is 2020); the script of Salimans et
-    al. takes them in order, as `seed=None` does.
+    Computed as entropy of the mean minus mean entropy, in float64. Splits are
+    consecutive parts of the shuffled samples, since samples sorted by class
+    would give splits that lack classes. Equals torch-fidelity 0.4 with
+    `rng_seed=seed` (its default is 2020); the script of Salimans et al. does
+    not shuffle, as with `seed=None`.
 
     Args:
         predictions: Logits, or probabilities that sum to one, of an image
             classifier: `[samples, classes]`, float.
-        num_splits: Parts scored by themselves, 1 or 10 by custom. More give a
-            lower score, so only scores of equal splits compare.
+        num_splits: Number of parts scored separately, usually 1 or 10. More
+            give a lower score, so only scores with equal splits compare.
         from_logits: Whether `predictions` are logits.
-        seed: Of the order; None keeps the given one.
+        seed: Seed for the order; None keeps the given order.
 
     Returns:
         Mean and standard deviation (divided by `num_splits`) over the splits.
 
     Raises:
-        ValueError: If arrays or numbers are not such.
+        ValueError: If an argument is not as described.
 
     Source: Salimans et al. (2016), arXiv:1606.03498, section 4.
     """
@@ -50,7 +50,7 @@ def inception_score(
         _check_probabilities(predictions)
     order = np.arange(count)
     if seed is not None:
-        # Of the generators of NumPy, the one that torch-fidelity draws from.
+        # The NumPy generator that torch-fidelity uses.
         order = np.random.RandomState(seed).permutation(count)
     bounds = [i * count // num_splits for i in range(num_splits + 1)]
     scores = [
@@ -61,7 +61,7 @@ def inception_score(
 
 
 def _score(predictions, indices, from_logits):
-    """Score of the samples at `indices`, a block in memory at a time."""
+    """Returns the score of the samples at `indices`, block by block."""
     total = np.zeros(predictions.shape[1])
     entropy = 0.0
     for start in range(0, len(indices), _BLOCK_SIZE):
@@ -75,7 +75,7 @@ def _score(predictions, indices, from_logits):
 
 
 def _check_probabilities(predictions):
-    # Far above the rounding of a softmax in float32.
+    # The tolerance is far above the rounding of a float32 softmax.
     off = np.abs(predictions.sum(axis=1, dtype=np.float64) - 1.0) > 1e-3
     off |= predictions.min(axis=1) < 0.0
     if off.any():

@@ -15,26 +15,26 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Mean and standard deviation of the distance between random subsets.
 
-    Unbiased at any number of samples, so the mean may be slightly negative
+    Unbiased for any number of samples, so the mean may be slightly negative
     for equal distributions. The kernel is `(x . y / features + 1)^3`.
 
     The subsets are those of torch-fidelity 0.4 with `rng_seed=seed` (its
     default is 2020) and the generated images as `input1`.
 
     Args:
-        real: Of real images, `[samples, features]`, float.
-        fake: Of generated images, as many features, float.
-        num_subsets: Pairs of subsets.
-        subset_size: Samples of each; cut to the smaller set, which
-            `subset_warning` reports.
-        seed: Of the subsets.
+        real: Features of real images, `[samples, features]`, float.
+        fake: Features of generated images, of the same length, float.
+        num_subsets: Number of pairs of subsets.
+        subset_size: Samples per subset; at most those of the smaller set,
+            which `subset_warning` reports.
+        seed: Seed for the subsets.
 
     Returns:
         Mean and standard deviation (divided by `num_subsets`) over pairs of
-        subsets. As they overlap, it is no standard error of the mean.
+        subsets. As these overlap, it is not a standard error of the mean.
 
     Raises:
-        ValueError: If arrays or numbers are not such.
+        ValueError: If an argument is not as described.
 
     Source: Binkowski et al. (2018), arXiv:1801.01401, section 4.
     """
@@ -45,7 +45,7 @@ def kernel_distance(
             "expected at least 1 and 2. The defaults are 100 and 1000."
         )
     size = min(subset_size, len(real), len(fake))
-    # Of the generators of NumPy, the one that torch-fidelity draws from.
+    # The NumPy generator that torch-fidelity uses.
     rng = np.random.RandomState(seed)
     distances = [
         _unbiased_distance(
@@ -60,12 +60,12 @@ def kernel_distance(
 def subset_warning(
     num_real: int, num_fake: int, subset_size: int = 1000
 ) -> str | None:
-    """Says that `kernel_distance` cuts its subsets, or nothing if it does not.
+    """Returns a warning if `kernel_distance` uses smaller subsets, else None.
 
     Args:
-        num_real: Samples of real images.
-        num_fake: Samples of generated images.
-        subset_size: As given to `kernel_distance`.
+        num_real: Number of real samples.
+        num_fake: Number of generated samples.
+        subset_size: As for `kernel_distance`.
     """
     size = min(num_real, num_fake)
     if subset_size <= size:
@@ -78,8 +78,8 @@ def subset_warning(
 
 
 def _unbiased_distance(x, y):
-    """Of two sets of equal size, without pairs of a sample with itself."""
-    # In float32 the difference of sums this close is mostly rounding.
+    """Returns the unbiased distance of two sets of equal size."""
+    # In float32 the difference of such close sums is mostly rounding.
     x, y = x.astype(np.float64), y.astype(np.float64)
     size = len(x)
     within = sum(_kernel(z, z, without_diagonal=True) for z in (x, y))

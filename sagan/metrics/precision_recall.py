@@ -1,4 +1,4 @@
-"""Precision, recall, density, coverage: which sets lie within the other."""
+"""Precision, recall, density and coverage of generated samples."""
 
 from collections.abc import Iterator
 
@@ -7,48 +7,49 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from sagan.metrics.checks import check_pair
 
-# Squared distances below this fraction of the squared norms are zero. They
-# are found as differences of products, which leave 1e-14 of copies, and the
-# network that makes the features rounds by more.
+# Squared distances below this fraction of the squared norms count as zero:
+# computed as differences of products they leave 1e-14 between copies, and the
+# feature network rounds by more.
 _SAME = 1e-12
 
 
 def precision_recall_density_coverage(
     real: np.ndarray, fake: np.ndarray, k: int = 5, block_size: int = 256
 ) -> dict[str, float]:
-    """How far the neighbourhoods of real and generated samples overlap.
+    """Precision, recall, density and coverage from nearest neighbours.
 
     The neighbourhood of a sample is the open ball that reaches its k-th
-    neighbour in its own set. Samples with k copies of themselves have an
-    empty one, so a generator that draws one image has recall 0.
+    neighbour in its own set. It is empty for samples with k copies of
+    themselves, so a generator that draws one image has recall 0.
 
-    The definitions are those of the package prdc 0.2 by the authors.
+    The definitions are those of the authors' package prdc 0.2.
 
     Args:
-        real: Of real images, `[samples, features]`, float, more than `k`.
-        fake: Of generated images, as many features, float, more than `k`.
-        k: Neighbours; the paper takes 5.
-        block_size: Rows of the matrix of distances at once. It sets the
-            memory, of a few times `8 block_size samples` bytes beside both
-            sets in float64, and not the result.
+        real: Features of real images, `[samples, features]`, float, more than
+            `k` samples.
+        fake: Features of generated images, likewise.
+        k: Number of neighbours; the paper uses 5.
+        block_size: Rows of the distance matrix computed at a time. Affects
+            only the memory: a few times `8 block_size samples` bytes, besides
+            both sets in float64.
 
     Returns:
         "precision": fraction of generated samples in a real neighbourhood.
         "recall": fraction of real samples in a generated neighbourhood.
-        "density": real neighbourhoods around a generated sample, by `k`; may
-        exceed one.
-        "coverage": fraction of real samples whose neighbourhood holds a
-        generated one.
+        "density": mean number of real neighbourhoods that contain a generated
+        sample, divided by `k`; may exceed one.
+        "coverage": fraction of real samples whose neighbourhood contains a
+        generated sample.
 
     Raises:
-        ValueError: If arrays or numbers are not such.
+        ValueError: If an argument is not as described.
 
     Source: Naeem et al. (2020), arXiv:2002.09797, section 3; precision and
     recall are from Kynkäänniemi et al. (2019), arXiv:1904.06991.
     """
     real, fake = check_pair(real, fake)
     _check_neighbours(k, block_size, len(real), len(fake))
-    # Products of vectors with a large mean in common would lose digits.
+    # Products of vectors with a large common mean would lose digits.
     centre = real.mean(axis=0, dtype=np.float64)
     real, fake = real - centre, fake - centre
     real_radii = _radii(real, k, block_size)
@@ -70,10 +71,10 @@ def precision_recall_density_coverage(
 
 
 def _radii(features, k, block_size):
-    """Squared distances to the k-th neighbours, `[samples]`."""
+    """Returns the squared distances to the k-th neighbours, `[samples]`."""
     radii = np.empty(len(features))
     for rows, squared in _squared_distances(features, features, block_size):
-        # At index 0 is the sample itself.
+        # Index 0 is the sample itself.
         radii[rows] = np.partition(squared, k, axis=1)[:, k]
     return radii
 
@@ -81,7 +82,7 @@ def _radii(features, k, block_size):
 def _squared_distances(
     x: np.ndarray, y: np.ndarray, block_size: int
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yields rows of x and their distances to y, `[block, samples of y]`."""
+    """Yields row slices of x and distances to y, `[block, samples of y]`."""
     x_norms, y_norms = (np.einsum("ij,ij->i", z, z) for z in (x, y))
     for start in range(0, len(x), block_size):
         rows = slice(start, start + block_size)

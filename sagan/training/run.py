@@ -8,7 +8,7 @@ from absl import logging
 
 from sagan.data import ImageDataset, agreement, is_synthetic
 from sagan.distributed.workers import Workers
-from sagan.evaluation.best import ScoresInTraining, assist
+from sagan.evaluation.best import ScoresInTraining, generate_for_chief
 from sagan.evaluation.protocol import make_evaluation
 from sagan.gan import GAN
 from sagan.runs.checkpoints import (
@@ -181,7 +181,7 @@ class Follower:
 
     def make_scores(self, data_dir, num_samples, statistics, by):
         self.assist = functools.partial(
-            assist,
+            generate_for_chief,
             self.gan.ema_generator,
             num_samples,
             statistics,

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from sagan.data.synthetic import make_synthetic_images
-from sagan.evaluation.embedding import Embedded, embed_images, quantise
+from sagan.evaluation.embedding import FeatureSet, embed_images, quantise
 from sagan.evaluation.features import FeatureNetwork
 from sagan.evaluation.scores import score
 
@@ -69,7 +69,7 @@ def test_fewer_features_are_kept_than_images_seen(real):
 def test_an_embedding_comes_back_from_its_file(real, tmp_path):
     path = tmp_path / "folder" / "real.npz"
     real.save(path)
-    again = Embedded.load(path)
+    again = FeatureSet.load(path)
     for name, value in vars(real).items():
         np.testing.assert_array_equal(getattr(again, name), value)
     assert [p.name for p in path.parent.iterdir()] == ["real.npz"]

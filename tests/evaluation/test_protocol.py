@@ -74,7 +74,9 @@ def test_the_best_checkpoint_is_kept(run):
 
 
 def scores_by(workdir, by):
-    evaluation = types.SimpleNamespace(floor={"fid": 0.1, "recall": 0.9})
+    evaluation = types.SimpleNamespace(
+        real_reference={"fid": 0.1, "recall": 0.9}
+    )
     return ScoresInTraining(workdir, evaluation, None, by, "moving")
 
 
@@ -227,8 +229,8 @@ def test_the_floor_is_better_than_noise(evaluation):
 
     noise = evaluation.record(make_generator(), 0, "raw")
     assert evaluation.protocol["num_floor"] == 150
-    assert evaluation.floor["fid"] < 0.2 * noise["fid"]
-    assert evaluation.floor["coverage"] > 2 * noise["coverage"]
+    assert evaluation.real_reference["fid"] < 0.2 * noise["fid"]
+    assert evaluation.real_reference["coverage"] > 2 * noise["coverage"]
 
 
 def test_features_of_real_images_are_computed_once(
@@ -246,7 +248,7 @@ def test_features_of_real_images_are_computed_once(
 
     monkeypatch.setattr(reference, "embed_images", refuse)
     again = make_evaluation(tmp_path)
-    assert again.floor == first.floor
+    assert again.real_reference == first.real_reference
     np.testing.assert_array_equal(again.real.mean, first.real.mean)
     # A run of another seed or batch is scored against the same images.
     with gin.unlock_config():
@@ -298,7 +300,7 @@ def test_a_folder_of_images_is_compared_with_its_other_half(bindings, tmp_path):
     assert made.protocol["num_floor"] == 65
     assert made.protocol["floor_split"] == "halves"
     assert made.protocol["labels"] == "none"
-    assert "intra_fid" not in made.floor
+    assert "intra_fid" not in made.real_reference
     assert len(list((tmp_path / "sagan_features").iterdir())) == 3
 
 

@@ -50,28 +50,6 @@ def test_the_order_of_batches_does_not_matter():
         _assert_close(_moments(*order), features)
 
 
-def test_merged_moments_are_those_of_both():
-    features = _draw()
-    left, right = _moments(features[:13]), _moments(features[13:])
-    mean = right.mean
-    left.merge(right)
-    _assert_close(left, features)
-    np.testing.assert_array_equal(right.mean, mean)
-    # One without samples changes nothing, on either side.
-    left.merge(Moments(5))
-    empty = Moments(5)
-    empty.merge(left)
-    for moments in (left, empty):
-        _assert_close(moments, features)
-
-
-def test_moments_can_be_merged_with_themselves():
-    features = _draw()
-    moments = _moments(features)
-    moments.merge(moments)
-    _assert_close(moments, np.concatenate([features, features]))
-
-
 def test_a_large_mean_costs_no_digits_of_the_covariance():
     features = _draw(count=1000)
     moments = _moments(*np.split(features + 2.0**26, 10))
@@ -127,5 +105,3 @@ def test_wrong_shapes_and_too_few_samples_are_refused():
     np.testing.assert_array_equal(moments.mean, np.ones(5))
     with pytest.raises(ValueError, match="1 samples; at least 2"):
         _ = moments.covariance
-    with pytest.raises(ValueError, match="other has 4 features; expected 5"):
-        moments.merge(Moments(4))

@@ -1,6 +1,6 @@
-"""Whether this processor computes the layers of a network right.
+"""Checks that this processor computes a network's layers correctly.
 
-`check_networks` is called at the start of a run, of sampling and of scoring.
+Training, sampling and scoring call `check_networks` at their start.
 """
 
 from sagan.layers.numerics.check import check_networks

@@ -1,9 +1,9 @@
-"""Whether this processor computes the layers of a network right.
+"""Checks the linear operations of networks against float64.
 
-On some processors some kernels of TensorFlow are wrong rather than inexact:
-products of 16-bit numbers that are off by their own size, or sums over
-positions that stop growing because they are kept in 16 bits. Which ones depends
-on processor, dtype, shape and version, so it is measured where a run is.
+On some processors some TensorFlow kernels are wrong rather than inexact:
+products of 16-bit numbers that are off by their own magnitude, or sums over
+positions that stop growing because they are accumulated in 16 bits. Which ones
+depends on processor, dtype, shape and version, so every run checks its own.
 """
 
 import dataclasses
@@ -24,20 +24,20 @@ def check_networks(
 ) -> str:
     """Checks the linear operations of networks against float64.
 
-    Neither variables nor random states change. It takes as long for a large
-    batch as for a small one.
+    Changes neither variables nor random states. The time does not grow with
+    the batch.
 
     Args:
-        images: By network how many images a call of it has.
+        images: Number of images in a call of each network.
         machine: Name of the processor, for the message.
-        mode: Of `MODES`: how the networks are run.
-        gradients: Whether gradients are checked too.
+        mode: How the networks run, one of `MODES`.
+        gradients: Whether to check gradients too.
 
     Returns:
-        What was checked, as "conv2d and convolutions in bfloat16 in 0.4 s".
+        Summary, such as "conv2d and convolutions in bfloat16 in 0.4 s".
 
     Raises:
-        ValueError: As `check_operations`.
+        ValueError: As for `check_operations`.
     """
     started = time.perf_counter()
     operations = sorted(
@@ -66,14 +66,14 @@ def check_operations(
     """Checks operations of networks against float64.
 
     Args:
-        operations: As `network_operations` returns them.
+        operations: From `network_operations`.
         machine: Name of the processor, for the message.
-        mode: Of `MODES`: how they are run.
-        gradients: Whether their gradients are checked too.
+        mode: How they run, one of `MODES`.
+        gradients: Whether to check their gradients too.
 
     Raises:
-        ValueError: If one is wrong. The message names it, the dtype, how far
-            off it is and what to set instead.
+        ValueError: If one is wrong. The message names it, its dtype, its error
+            and what to set instead.
     """
     wrong = [
         deviation
@@ -102,7 +102,7 @@ def _order(deviation):
 
 
 def _others(wrong, mode, gradients):
-    """Returns the advice to take an implementation that is right."""
+    """Returns advice that names the correct implementations."""
     dtype = wrong[0].dtype
     if wrong[0].name in CONTROLS:
         return _without_dtype(dtype)

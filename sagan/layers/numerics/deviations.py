@@ -1,4 +1,4 @@
-"""How far the operations of a network are from float64 on this processor."""
+"""Errors of a network's linear operations relative to float64."""
 
 import dataclasses
 import math
@@ -19,29 +19,29 @@ from sagan.layers.numerics.operations import BIAS, CONV, DOWN, UP, Operation
 from sagan.layers.pointwise import IMPLEMENTATIONS, grouped
 from sagan.layers.spectral_norm import SpectralLayer
 
-# Half the distance from 1 to the next number.
+# Unit roundoff: half the distance from 1 to the next number.
 ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 RESULTS = ("outputs", "d_inputs", "d_kernel")
-# "unknown" is a function whose batch and spatial sizes are not known.
+# "unknown" is a function whose batch and spatial sizes are unknown at tracing.
 MODES = ("eager", "function", "unknown", "jit")
-# How many standard deviations of accumulated rounding are still in order.
+# Accepted standard deviations of accumulated rounding.
 _SIGMAS = 6.0
-# Error of a result in units of the largest that a run may have: sums of one
-# sign that are kept in float32 are off by more than rounding at random is.
+# Accepted error relative to the largest value: sums of numbers of one sign,
+# accumulated in float32, are off by more than random rounding.
 _INEXACT = {"float32": 1e-4, "bfloat16": 0.01, "float16": 0.01}
-# Channels and filters whose results are looked at.
+# Number of channels and of filters whose results are compared.
 _LOOKED_AT = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Deviation:
-    """How far a result is from the right one.
+    """Error of one result of an operation.
 
     Attributes:
-        operation: Of which.
-        result: Of `RESULTS`.
+        operation: The operation.
+        result: One of `RESULTS`.
         tolerances: Largest error in units of what rounding explains.
-        relative: Largest error in units of the largest right value.
+        relative: Largest error relative to the largest exact value.
     """
 
     operation: Operation
@@ -51,7 +51,7 @@ class Deviation:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether it is wrong rather than inexact; NaN is."""
+        """Whether the result is wrong rather than inexact; NaN is wrong."""
         inexact = _INEXACT[self.operation.dtype]
         return not (self.tolerances <= 1 or self.relative <= inexact)
 
@@ -72,12 +72,12 @@ class Deviation:
 def deviations(
     operations: Sequence[Operation], mode="function", gradients=True
 ) -> list[Deviation]:
-    """Returns how far each result of each operation is off.
+    """Returns the error of each result of each operation.
 
     Args:
-        operations: As `network_operations` returns them.
-        mode: Of `MODES`: how they are run.
-        gradients: Whether their gradients are looked at too.
+        operations: From `network_operations`.
+        mode: How they run, one of `MODES`.
+        gradients: Whether to include their gradients.
     """
     operands = [_operands(operation) for operation in operations]
     results = RESULTS if gradients else RESULTS[:1]
@@ -102,12 +102,12 @@ def deviations(
 
 
 def compiled(run, mode: str, operands):
-    """Returns a function of tensors as a mode of `MODES` has it.
+    """Compiles a function of tensors as a mode requires.
 
     Args:
         run: The function.
-        mode: Of `MODES`.
-        operands: Inputs, kernel, direction, and so on for each operation.
+        mode: One of `MODES`.
+        operands: Inputs, kernel and direction of each operation, flattened.
     """
     if mode == "eager":
         return run
@@ -119,23 +119,23 @@ def compiled(run, mode: str, operands):
             else tf.TensorSpec([None, None, None, spec.shape[-1]], spec.dtype)
             for i, spec in enumerate(specs)
         ]
-    # Tracing is on purpose, so without the warning that calls would give.
+    # Traced explicitly, without the retracing warning that calls would give.
     function = tf.function(run, autograph=False, jit_compile=mode == "jit")
     return function.get_concrete_function(*specs)
 
 
 def tolerance(value, root, terms: int, dtype: str):
-    """Returns how far a right sum may be from its value.
+    """Returns the error that rounding explains in a correct sum.
 
-    A sum of n terms rounded one by one walks at random: each partial sum of k
-    terms is off by its own rounding, in all by about `sqrt(n / 2)` roundings
-    of the root of the sum of squares. Then the result itself is rounded. The
-    smallest float16 numbers have an absolute step.
+    The errors of a sum of n terms rounded one by one are a random walk: they
+    add up to about `sqrt(n / 2)` roundings of the root of the sum of squares.
+    Then the result itself is rounded. The smallest float16 numbers have an
+    absolute spacing.
 
     Args:
         value: The sums, float64.
         root: The roots of the sums of their squared terms.
-        terms: How many there are.
+        terms: Number of terms.
         dtype: Key of `ROUNDING`.
     """
     walk = _SIGMAS * np.sqrt(terms / 2) * root
@@ -147,12 +147,12 @@ def _rounding(dtype):
         tf.config.experimental.tensor_float_32_execution_enabled()
         and tf.config.list_physical_devices("GPU")
     )
-    # Whoever allows TF32 has asked for its rounding.
+    # Allowing TF32 accepts its rounding.
     return ROUNDING["float16" if tf32 and dtype == "float32" else dtype]
 
 
 def _operands(operation):
-    """Draws inputs, a kernel and a direction, of numbers that the dtype has.
+    """Draws inputs, a kernel and a direction, exact in the operation's dtype.
 
     Inputs and direction are positive, so that sums over positions grow.
     """
@@ -167,7 +167,7 @@ def _operands(operation):
 
 
 def _results(operation, inputs, kernel, direction):
-    """Returns outputs and gradients, by the code that the networks run."""
+    """Returns outputs and gradients, computed by the networks' own code."""
     with tf.GradientTape() as tape:
         tape.watch((inputs, kernel))
         outputs = _apply(operation, inputs, kernel)
@@ -191,8 +191,8 @@ def _apply(operation, inputs, kernel):
 
 
 def _errors(operation, operands, found):
-    """Yields, for each result found, the largest errors of a `Deviation`."""
-    # To float32 all dtypes are cast without rounding.
+    """Yields `tolerances` and `relative` of a `Deviation` for each result."""
+    # Casts to float32 are exact for all dtypes.
     operands = [tf.cast(operand, tf.float32).numpy() for operand in operands]
     c_in, c_out = operation.inputs[-1], operation.outputs[-1]
     images, channels, filters = (
@@ -222,7 +222,7 @@ def _errors(operation, operands, found):
             channels,
             filters,
         )
-        # Between groups the kernel has no entries, nor has its gradient.
+        # Neither the kernel nor its gradient has entries between groups.
         exact[2][0][...] *= looks[2](np.ones_like(kernel))
     for given, look, (value, root, terms) in zip(
         found, looks, exact, strict=False
@@ -234,5 +234,5 @@ def _errors(operation, operands, found):
 
 
 def _spread(size, most):
-    """Returns indices evenly spread over an axis, its ends among them."""
+    """Returns evenly spaced indices along an axis, including both ends."""
     return np.unique(np.linspace(0, size - 1, most).round().astype(int))

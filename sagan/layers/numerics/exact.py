@@ -1,7 +1,7 @@
-"""Convolutions and their gradients in float64, to hold kernels against.
+"""Reference convolutions and their gradients in float64.
 
-NumPy alone, one matrix product for each tap of the kernel. Only some channels
-and filters are computed, at all positions, so that it costs little.
+Pure NumPy, one matrix product per tap of the kernel. For speed, only some
+channels and filters are computed, at all positions.
 """
 
 import math
@@ -14,24 +14,24 @@ UPSAMPLED, POOLED = "upsampled", "pooled"
 def exact_results(
     inputs, kernel, direction, resample, images, channels, filters
 ):
-    """Returns a convolution's outputs and gradients, and what rounds in them.
+    """Returns a convolution's outputs and gradients, and sizes of their terms.
 
     Args:
         inputs: `[batch, height, width, c_in]`, float.
         kernel: `[k, k, c_in, c_out]`, float, `k` odd; padding is with zeros.
-        direction: Gradient of the outputs, of their shape, float.
+        direction: Gradient of the outputs, shaped like them, float.
         resample: None, `UPSAMPLED` (nearest 2x before) or `POOLED` (2x2
             average after).
         images: Indices of the images whose outputs and gradients to compute.
-        channels: Indices of the input channels to compute gradients of.
+        channels: Indices of the input channels whose gradients to compute.
         filters: Indices of the output channels to compute.
 
     Returns:
-        Of the outputs `[images, ..., filters]`, the gradient of these inputs
-        `[images, ..., channels]` and that of the kernel, a sum over all
-        images, `[k, k, channels, filters]`: values, roots of the sums of
-        squared terms (where terms are averaged, at least that), and how many
-        terms there are.
+        For each of the outputs `[images, ..., filters]`, the gradient of the
+        inputs `[images, ..., channels]` and that of the kernel, a sum over all
+        images, `[k, k, channels, filters]`: the values, the roots of the sums
+        of squared terms (where terms are averaged, at least that), and the
+        number of terms.
     """
     operands = inputs, kernel, direction
     indices = images, channels, filters
@@ -47,7 +47,7 @@ def exact_results(
 
 
 def exact_bias(inputs, bias, direction, images):
-    """Returns what `exact_results` does, of a bias added to every position."""
+    """Returns what `exact_results` does, for a bias added at every position."""
     inputs, bias, some = map(
         np.float64, (inputs[images], bias, direction[images])
     )
@@ -63,7 +63,7 @@ def exact_bias(inputs, bias, direction, images):
 
 
 def block_diagonal(kernel, c_in):
-    """Returns the kernel of an ordinary convolution that a grouped one equals.
+    """Returns the ordinary kernel equivalent to that of a grouped convolution.
 
     Args:
         kernel: `[k, k, c_in // groups, c_out]`.
@@ -87,7 +87,7 @@ def _linear(
     """Returns the three results for operands raised to a power."""
 
     def raised(array):
-        # Products of arrays in any other order are many times slower.
+        # Products of non-contiguous arrays are many times slower.
         return np.ascontiguousarray(array, np.float64) ** power
 
     def upsampled(inputs):
@@ -114,7 +114,7 @@ def _linear(
 
 
 def _convolve(inputs, kernel):
-    """One product for all taps, whose columns are then shifted and added."""
+    """Convolves by one product for all taps, then shifts and adds columns."""
     batch, height, width, c_in = inputs.shape
     k, _, _, c_out = kernel.shape
     columns = kernel.transpose(2, 0, 1, 3).reshape(c_in, -1)
@@ -132,7 +132,7 @@ def _correlate(inputs, direction, k):
 
 
 def _shifts(images, k):
-    """Yields each tap of a `k` by `k` kernel and what it meets, zero-padded."""
+    """Yields each tap of a `k` by `k` kernel and its shifted, padded view."""
     height, width = images.shape[1:3]
     pad = [(0, 0)] * images.ndim
     pad[1] = pad[2] = (k // 2, k // 2)

@@ -1,4 +1,4 @@
-"""The linear operations of a network, with the shapes they have in a run."""
+"""The linear operations of a network, with their shapes in a run."""
 
 import dataclasses
 import itertools
@@ -14,9 +14,9 @@ BIAS = "bias"
 # A sum in bfloat16 stops growing after some hundred terms, in float16 after
 # some thousand.
 _MOST_POSITIONS, _FEWEST_POSITIONS = 2**13, 2**10
-# Within these, the multiply-adds of one product and the numbers of an operand.
+# Within these bounds, multiply-adds of a product and elements of an operand.
 _WORK, _NUMBERS = 2**24, 2**19
-# An operation with more multiply-adds is left out for a narrower one.
+# A narrower operation replaces one with more multiply-adds.
 _MOST_WORK = 2**27
 
 
@@ -26,10 +26,9 @@ class Operation:
 
     Attributes:
         name: `CONV`, `UP`, `DOWN`, `BIAS` or a pointwise implementation.
-        dtype: In which it is computed.
+        dtype: Dtype of the computation.
         inputs: `(batch, height, width, channels)`.
-        kernel: `(k, k, channels, filters)`, with groups `channels // groups`;
-            of a bias `(channels,)`.
+        kernel: `(k, k, channels // groups, filters)`; `(channels,)` for a bias.
     """
 
     name: str
@@ -55,7 +54,7 @@ class Operation:
 
     @property
     def positions(self) -> int:
-        """Over which the gradient of the kernel is a sum."""
+        """Number of positions that the gradient of the kernel sums over."""
         shape = self.outputs if self.name == UP else self.inputs
         return math.prod(shape[:3])
 
@@ -65,16 +64,16 @@ class Operation:
 
 
 def network_operations(network, images: int) -> list[Operation]:
-    """Returns what stands for a network's convolutions and their biases.
+    """Returns representative convolutions and biases of a network.
 
-    Dense layers and the products of the attention are left out. Pointwise
-    layers are all there, each pair of channels and filters at its
-    largest resolution, and of every kind of 3x3 convolution and of biases the
-    narrowest and a wide one. The batch is cut so that they take little time.
+    Every pointwise layer, with each pair of channels and filters at its
+    largest resolution; and the narrowest and a wide one of each kind of 3x3
+    convolution and of the biases. Dense layers and the products of the
+    attention are not included. The batch is reduced to save time.
 
     Args:
         network: A built `Generator` or `Discriminator`.
-        images: In a call of the run.
+        images: Number of images in a call of the run.
     """
     largest = {}
     for operation in _operations(network, images):
@@ -99,7 +98,7 @@ def _kind(operation):
 
 def _operations(network, images):
     for layer in network._flatten_layers():  # Keras has no public walk.
-        if isinstance(layer, SelfAttention) and layer.fused_fgh:
+        if isinstance(layer, SelfAttention) and layer.fused:
             yield _fused(layer, images)
         if not isinstance(layer, Pointwise | Conv3x3):
             continue
@@ -115,7 +114,7 @@ def _operations(network, images):
 
 
 def _operation(layer, images):
-    """Returns what a layer does to its inputs, but for the bias."""
+    """Returns the operation of a layer, without its bias."""
     _, height, width, channels = layer.get_build_config()["input_shape"]
     if isinstance(layer, Pointwise):
         name = layer.implementation
@@ -132,7 +131,7 @@ def _operation(layer, images):
 
 
 def _fused(attention, images):
-    """Returns the product of f, g and h with their kernels side by side."""
+    """Returns the product of f, g and h with their concatenated kernels."""
     layers = attention.f, attention.g, attention.h
     operation = _operation(attention.f, images)
     filters = sum(layer.filters for layer in layers)
@@ -142,7 +141,7 @@ def _fused(attention, images):
 
 
 def _cut(operation):
-    """Returns the operation on as few images as show what it does."""
+    """Returns the operation on the fewest images that still reveal errors."""
     images, *shape = operation.inputs
     per_image = operation.positions // images
     positions = min(
