@@ -199,7 +199,7 @@ def test_terminal_shows_the_run_and_nothing_of_tensorflow(tmp_path):
             "First step after",
             "step 1/2",
             "step 2/2",
-            "All 2 steps are made.",
+            "All 2 steps are done.",
         ),
         strict=True,
     ):

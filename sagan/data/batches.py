@@ -25,6 +25,7 @@ class ImageDataset:
 
     Attributes:
         name: Name of the dataset, as given to `make_dataset`.
+        identity: What distinguishes its images and labels from others.
         size: Number of examples, that is, of positions in an epoch.
         num_classes: Number of classes, 0 if labels are not used.
         label_histogram: Examples per class, int `[num_classes]`; `None` if
@@ -36,13 +37,14 @@ class ImageDataset:
     """
 
     def __init__(
-        self, read, *, name, size, num_classes, label_histogram, channels,
-        image_size, batch_size, seed, flip, failures,
+        self, read, *, name, identity, size, num_classes, label_histogram,
+        channels, image_size, batch_size, seed, flip, failures,
     ):  # fmt: skip
         self._read = read
         self._flip = flip
         self._failures = failures
         self.name = name
+        self.identity = identity
         self.size = size
         self.num_classes = num_classes
         self.label_histogram = label_histogram
@@ -50,6 +52,19 @@ class ImageDataset:
         self.image_size = image_size
         self.batch_size = batch_size
         self.seed = seed
+
+    def describe(self) -> dict[str, object]:
+        """Returns what a run's record says of the data, as JSON takes it."""
+        counts = self.label_histogram
+        return {
+            "name": self.identity.full_name,
+            "fingerprint": self.identity.fingerprint,
+            "images": self.size,
+            "classes": list(self.identity.class_names)
+            if self.num_classes
+            else [],
+            "counts": None if counts is None else counts.tolist(),
+        }
 
     def batches(
         self, first: int = 0, rows: range | None = None

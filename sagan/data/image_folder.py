@@ -1,31 +1,23 @@
 """A folder of image files, with or without one sub-folder per class."""
 
+import collections
 import os
 import pathlib
-import stat
-import warnings
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from PIL import Image, ImageOps
 
+from sagan.data.fingerprint import Identity, hash_files
+from sagan.data.image_files import IMAGE_SUFFIXES, read_image
 from sagan.data.readers import call_python
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-
-# Whatever a file's name says. Pillow hands some other formats to external
-# programs: PostScript, in a file of any name, would be run by Ghostscript.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-
-# Files whose headers claim more are refused undecoded: the largest photographs
-# have 200 million, and a few KB may claim any number.
-MAX_PIXELS = 200_000_000
-
-# Pillow warns above its limit and refuses above twice that.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
-
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# Folders of other programs, besides hidden ones.
+_IGNORED = ("@", "__MACOSX")
+_SPLITS = {
+    *("train", "training", "val", "valid", "validation", "dev"),
+    *("test", "testing"),
+}
 
 
 class ImageFolder:
@@ -42,6 +34,7 @@ class ImageFolder:
         class_names: Names of the classes; empty if there are none.
         num_classes: Number of classes.
         labels: Class of each file, int32 `[size]`; zeros without classes.
+        empty: Sub-folders without images, and what they contain.
         place: The folder, for messages.
         fix: What to do if files in it are damaged or missing.
 
@@ -52,6 +45,11 @@ class ImageFolder:
     """
 
     def __init__(self, path: str):
+        if not path:
+            raise ValueError(
+                "make_dataset.name is 'folder:' without a path: write "
+                "'folder:.' for the current folder."
+            )
         self.path = pathlib.Path(path).expanduser()
         if not self.path.is_dir():
             raise FileNotFoundError(
@@ -60,27 +58,67 @@ class ImageFolder:
             )
         self.place = f"Folder {str(self.path)!r}"
         self.fix = "Put the file back."
-        self.files, others = _list_files(self.path)
+        self.files, tops, others = _list_files(self.path)
         if not self.files:
             raise ValueError(
                 f"{self.place} holds no images: expected files that end in "
-                f"{', '.join(IMAGE_SUFFIXES)}, found {others} other files. "
+                f"{', '.join(IMAGE_SUFFIXES)}, found {_describe(others)}. "
                 "Point 'folder:PATH' at the images."
             )
-        tops = [
-            name.split("/")[0] if "/" in name else "" for name in self.files
-        ]
-        names = sorted(set(tops))
-        self.class_names = [] if "" in names else names
-        if "" in names and len(names) > 1:
+        if others:
+            logging.info("%s: left out %s.", self.place, _describe(others))
+        used = [_top(name) for name in self.files]
+        self.class_names = [] if "" in used else sorted(set(used))
+        if "" in used and len(set(used)) > 1:
             logging.warning(
                 "Folder %s holds images both directly and in sub-folders: "
                 "all are used, without classes.",
                 self.path,
             )
+        self.empty = {
+            top: _describe({k: n for k, n in others.items() if k[0] == top})
+            for top in tops
+            if top not in used
+        }
         numbers = {name: i for i, name in enumerate(self.class_names)}
-        self.labels = np.array([numbers.get(t, 0) for t in tops], np.int32)
+        self.labels = np.array([numbers.get(t, 0) for t in used], np.int32)
         self._reasons = {}
+        self._extremes = []
+
+    def identity(self) -> Identity:
+        """Returns what distinguishes the images; reads a few of them."""
+        fingerprint, times = hash_files(self.path, self.files, self.class_names)
+        return Identity(
+            f"folder:{self.path}", fingerprint, self.class_names, times
+        )
+
+    def check_classes(self) -> None:
+        """Checks that the sub-folders are classes with images.
+
+        Raises:
+            ValueError: If one contains other files only, or they are splits.
+        """
+        if len(self.class_names) > 1 and _SPLITS.issuperset(
+            name.lower() for name in self.class_names
+        ):
+            raise ValueError(
+                f"{self.place} has the sub-folders "
+                f"{', '.join(self.class_names)}: splits rather than classes. "
+                f"Write 'folder:{self.path / self.class_names[0]}', or set "
+                " num_classes = 0 to use all of them."
+            )
+        for name, content in self.empty.items():
+            if content != _NOTHING:
+                raise ValueError(
+                    f"Sub-folder {name!r} of {self.path} has no image that can "
+                    f"be read, but {content}: convert them, or move it away."
+                )
+
+    @property
+    def extremes(self) -> tuple[int, int]:
+        """The smallest and the largest value of all pixels read so far."""
+        lowest, highest = zip(*(self._extremes or [(0, 255)]), strict=True)
+        return min(lowest), max(highest)
 
     @property
     def size(self) -> int:
@@ -127,7 +165,9 @@ class ImageFolder:
 
         def try_load(index):
             try:
-                return self._read(index), self.labels[index], True
+                image = self._read(index)
+                self._extremes.append((image.min(), image.max()))
+                return image, self.labels[index], True
             # Pillow's decoders raise many types on broken files.
             except Exception as error:
                 self._reasons[int(index)] = _one_line(error)
@@ -185,29 +225,56 @@ class ImageFolder:
 
 
 def _list_files(root):
-    """Returns sorted image paths below `root`, and the count of other files."""
-    images, others, seen = [], 0, set()
+    """Lists what is below a folder.
+
+    Returns:
+        Sorted paths of images; names of the sub-folders; number of other files
+        by sub-folder and suffix.
+    """
+    images, tops, others = [], None, collections.Counter()
+    seen = set()
     for folder, subfolders, names in os.walk(
         root, onerror=_refuse, followlinks=True
     ):
         status = os.stat(folder)
-        identity = status.st_dev, status.st_ino
-        if identity in seen:
+        place = status.st_dev, status.st_ino
+        if place in seen:
             logging.warning("%r leads back to a folder that is read.", folder)
             subfolders.clear()
             continue
-        seen.add(identity)
+        seen.add(place)
         # Sorted, so that a folder is always reached by the same path.
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+        subfolders[:] = sorted(
+            s for s in subfolders if not s.startswith((".", *_IGNORED))
+        )
+        tops = subfolders.copy() if tops is None else tops
         relative = pathlib.Path(folder).relative_to(root)
         for name in names:
             if name.startswith("."):
                 continue
+            path = (relative / name).as_posix()
             if name.lower().endswith(IMAGE_SUFFIXES):
-                images.append((relative / name).as_posix())
+                images.append(path)
             else:
-                others += 1
-    return sorted(images), others
+                others[_top(path), pathlib.Path(name).suffix.lower()] += 1
+    return sorted(images), tops, others
+
+
+_NOTHING = "no files"
+
+
+def _top(path):
+    """Returns the first folder of a relative path, "" for a file's name."""
+    return path.split("/")[0] if "/" in path else ""
+
+
+def _describe(others):
+    """Says how many files there are of which suffix."""
+    counts = collections.Counter()
+    for (_, suffix), number in others.items():
+        counts[suffix or "without suffix"] += number
+    listing = [f"{n} {suffix}" for suffix, n in counts.most_common()]
+    return ", ".join(listing) or _NOTHING
 
 
 def _refuse(error):
@@ -220,29 +287,3 @@ def _refuse(error):
 def _one_line(error):
     text = str(error).split("\n")[0]
     return f"{type(error).__name__}: {text:.300}"
-
-
-def read_image(path) -> np.ndarray:
-    """Reads an image file of any mode as uint8 RGB `[height, width, 3]`.
-
-    Applies the EXIF orientation, composites transparency on white, takes the
-    first frame of an animation and scales 16-bit grey to 8 bits.
-
-    Raises:
-        OSError, SyntaxError, ValueError: If the file cannot be decoded.
-        Image.DecompressionBombError: If it has more than `MAX_PIXELS`.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError("no regular file")  # Opening a pipe would block.
-    with Image.open(path, formats=_FORMATS) as image:
-        image.load()
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            grey = np.asarray(image).astype(np.float32) / 257.0
-            grey = np.rint(grey.clip(0, 255)).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=-1)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
-        return np.array(image.convert("RGB"))

@@ -11,6 +11,7 @@ from absl import logging
 from sagan.config import Count, Natural, NonNegative, checked
 from sagan.data.batches import ImageDataset, reading
 from sagan.data.cache import check_memory, fill_cache, prepare_some
+from sagan.data.fingerprint import Identity, hash_arrays
 from sagan.data.image_folder import ImageFolder
 from sagan.data.preprocessing import CUSTOMARY_CROPS, prepare_image
 from sagan.data.readers import (
@@ -97,7 +98,9 @@ def make_dataset(
     failures = contextlib.nullcontext
     if is_synthetic(name):
         size = num_examples or 10_000
-        read, labels = _open_synthetic(name, size, shape, split, num_classes)
+        read, labels, identity = _open_synthetic(
+            name, size, shape, split, num_classes
+        )
     else:
         if name.startswith(_FOLDER):
             source = _find_folder(name, split, num_classes)
@@ -105,13 +108,13 @@ def make_dataset(
                 _open_folder, cache=cache, max_unreadable=max_unreadable
             )
         else:
-            source = TfdsImages(name, split, data_dir, download)
-            _check_classes(name, num_classes, source.num_classes)
-
+            check = functools.partial(_check_classes, name, num_classes)
+            source = TfdsImages(name, split, data_dir, download, check)
             buffers = None if cache else [shuffle_buffer // shards] * shards
             open_source = functools.partial(
                 _open_tfds, buffers=buffers, num_classes=num_classes
             )
+        identity = source.identity()
         failures = functools.partial(reading, source.place, source.fix)
         with failures():
             read, labels = open_source(source, prepare, shape)
@@ -121,18 +124,17 @@ def make_dataset(
             f"{name!r} has {size} images, fewer than one batch of "
             f"{batch_size}: lower make_dataset.batch_size."
         )
-    histogram = None
-    if num_classes and labels is not None:
-        histogram = np.bincount(labels, minlength=num_classes)
+    histogram = _count_classes(name, labels, identity.class_names, num_classes)
     logging.info(
         "Dataset %s (%s): %d images of %s, %s, ready in %.1f s.",
-        *(name, split, size, "x".join(map(str, shape))),
-        _describe_classes(num_classes, histogram),
+        *(identity.full_name, split, size, "x".join(map(str, shape))),
+        _describe_classes(identity.class_names, num_classes, histogram),
         time.monotonic() - started,
     )
     return ImageDataset(
         read,
         name=name,
+        identity=identity,
         size=size,
         num_classes=num_classes,
         label_histogram=histogram,
@@ -180,7 +182,7 @@ def _check_shards(shards, name, cache, batch_size, shuffle_buffer):
         )
 
 
-def _check_classes(name, num_classes, found):
+def _check_classes(name, num_classes, found, empty=()):
     if num_classes in (0, found):
         return
     if not found:
@@ -188,24 +190,55 @@ def _check_classes(name, num_classes, found):
             f"{name!r} has no class labels, but num_classes={num_classes}: "
             "set num_classes = 0. (A folder's classes are its sub-folders.)"
         )
+    without = f" (and {', '.join(empty)} without images)" if empty else ""
     raise ValueError(
-        f"{name!r} has {found} classes, but num_classes={num_classes}: set "
-        f"num_classes = {found}, or 0 to ignore labels."
+        f"{name!r} has {found} classes{without}, but num_classes="
+        f"{num_classes}: set num_classes = {found}, or 0 to ignore labels."
     )
+
+
+def _count_classes(name, labels, class_names, num_classes):
+    """Returns the images of each class, or None if they are not known.
+
+    Raises:
+        ValueError: If a class of a folder has lost all of its images.
+    """
+    if not num_classes or labels is None:
+        return None
+    counts = np.bincount(labels, minlength=num_classes)
+    if name.startswith(_FOLDER) and not counts.all():
+        lost = [class_names[i] for i in np.flatnonzero(counts == 0)]
+        raise ValueError(
+            f"No image of class {', '.join(map(repr, lost))} of {name!r} can "
+            "be read: repair its files, or move its folder away."
+        )
+    return counts
+
+
+def _check_extremes(name, lowest, highest):
+    """Checks the smallest and the largest value of all pixels looked at."""
+    if lowest == highest:
+        raise ValueError(
+            f"Every pixel sampled from {name!r} is {lowest}: the images are "
+            "blank. Check the source."
+        )
+    if highest <= 2:
+        raise ValueError(
+            f"No pixel sampled from {name!r} exceeds {highest}: images must be "
+            "uint8 from 0 to 255, not scaled to [0, 1]."
+        )
+    if highest < 16:
+        logging.warning(
+            "No pixel of %r exceeds %d of 255: the images are nearly black. "
+            "Multiply 12-bit values in files of 16 bits by 16.",
+            *(name, highest),
+        )
 
 
 def _check_contents(name, images, labels, num_classes):
     """Checks the images and labels of a source, or a sample of them."""
-    if len(images) and images.min() == images.max():
-        raise ValueError(
-            f"Every pixel sampled from {name!r} is {images.min()}: the images "
-            "are blank. Check the source."
-        )
-    if len(images) and images.max() <= 2:
-        raise ValueError(
-            f"No pixel sampled from {name!r} exceeds {images.max()}: images "
-            "must be uint8 from 0 to 255, not scaled to [0, 1]."
-        )
+    if len(images):
+        _check_extremes(name, images.min(), images.max())
     if num_classes and len(labels) and labels.max() >= num_classes:
         raise ValueError(
             f"{name!r} has an example of class {labels.max()}, but has "
@@ -229,7 +262,8 @@ def _open_synthetic(name, size, shape, split, num_classes):
     _check_classes(name, num_classes, len(LABELS[name]))
     check_memory(size, shape)
     images, labels = make_synthetic_images(size, image_size, split, name)
-    return read_arrays(images, labels), labels
+    identity = Identity(name, hash_arrays(images, labels), LABELS[name])
+    return read_arrays(images, labels), labels, identity
 
 
 def _find_folder(name, split, num_classes):
@@ -239,7 +273,9 @@ def _find_folder(name, split, num_classes):
             "default, and point 'folder:PATH' at the images of that split."
         )
     folder = ImageFolder(name.removeprefix(_FOLDER))
-    _check_classes(name, num_classes, folder.num_classes)
+    if num_classes:
+        folder.check_classes()
+    _check_classes(name, num_classes, folder.num_classes, folder.empty)
     return folder
 
 
@@ -247,12 +283,11 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
     if cache:
         images, labels = fill_cache(folder, prepare, shape)
     else:
-        images, labels = prepare_some(folder, prepare)
         # Positions count readable files, so all must be tried first.
         for _ in folder.examples().map(lambda image, label: label).batch(256):
             pass
     folder.drop_unreadable(max_unreadable)
-    _check_contents(f"{_FOLDER}{folder.path}", images, labels, 0)
+    _check_extremes(f"{_FOLDER}{folder.path}", *folder.extremes)
     if cache:
         return read_arrays(images, labels), labels
     read = read_by_index(folder.load, folder.size, prepare)
@@ -280,12 +315,14 @@ def _open_tfds(source, prepare, shape, buffers, num_classes):
     return read_shards(reads), None
 
 
-def _describe_classes(num_classes, histogram):
+def _describe_classes(names, num_classes, counts):
     if not num_classes:
         return "labels not used"
-    if histogram is None:
-        return f"{num_classes} classes"
-    if num_classes <= 10:
-        return f"{num_classes} classes of {histogram.tolist()}"
-    least, most = histogram.min(), histogram.max()
-    return f"{num_classes} classes of {least} to {most} images"
+    if num_classes > 10:
+        text = f"{num_classes} classes, {names[0]} to {names[-1]}"
+        if counts is None:
+            return text
+        return f"{text}, of {counts.min()} to {counts.max()} images"
+    if counts is not None:
+        names = [f"{name} {n}" for name, n in zip(names, counts, strict=True)]
+    return f"{num_classes} classes ({', '.join(names)})"

@@ -2,11 +2,19 @@
 
 import functools
 import itertools
+import os
+import sys
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from sagan.data.tfds_builders import how_to_repair, open_builder
+from sagan.data.fingerprint import Identity, hash_files
+from sagan.data.tfds_builders import (
+    ensure_prepared,
+    find_builder,
+    how_to_repair,
+)
 
 # Number of pieces of about equal size whose order is drawn in each epoch. The
 # positions of an example in two epochs then mostly correlate by at most
@@ -30,6 +38,7 @@ class TfdsImages:
         data_dir: Folder of prepared datasets. `None`: `TFDS_DATA_DIR`, or
             `~/tensorflow_datasets`.
         download: Whether to download and prepare what is missing.
+        check_classes: Called with the number of classes before a download.
 
     Raises:
         FileNotFoundError: If `data_dir` does not exist, or the dataset is not
@@ -40,20 +49,34 @@ class TfdsImages:
             uint8 image of 1 or 3 channels under the key "image".
     """
 
-    def __init__(self, name: str, split: str, data_dir=None, download=False):
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        data_dir=None,
+        download=False,
+        check_classes: Callable[[int], None] = lambda number: None,
+    ):
         # Slow to import, and other sources do not need it.
         import tensorflow_datasets as tfds
 
-        builder = open_builder(name, data_dir, download)
-        self.name = builder.name
-        folder = str(builder.data_dir)
-        self.place = f"Dataset {builder.info.full_name} in {folder!r}"
-        self.fix = how_to_repair(folder)
-        self.size = _count_examples(builder, split)
+        builder = find_builder(name, data_dir, download)
         features = dict(builder.info.features.items())
         self._image, label = features["image"], features.get("label")
         is_class = isinstance(label, tfds.features.ClassLabel)
         self.num_classes = label.num_classes if is_class else 0
+        self.class_names = label.names if is_class else []
+        check_classes(self.num_classes)
+        ensure_prepared(builder, data_dir, download)
+        self.name = builder.name
+        folder = str(builder.data_dir)
+        self._folder = folder
+        # The folder itself, where a link stands for it.
+        folder = os.path.realpath(folder) if data_dir else folder
+        self.full_name = builder.info.full_name
+        self.place = f"Dataset {self.full_name} in {folder!r}"
+        self.fix = how_to_repair(folder)
+        self.size = _count_examples(builder, split)
         wanted = {"image": True, **({"label": True} if is_class else {})}
         self._split = split
         self._splits = builder.info.splits
@@ -66,6 +89,20 @@ class TfdsImages:
         )
         self._read_config = functools.partial(
             tfds.ReadConfig, try_autocache=False
+        )
+
+    def identity(self) -> Identity:
+        """Returns what distinguishes the split; reads a little of its files."""
+        instructions = self._splits[self._split].file_instructions
+        ranges = {}
+        for file in instructions:
+            stop = file.skip + (file.take if file.take >= 0 else sys.maxsize)
+            ranges[os.path.basename(file.filename)] = file.skip, stop
+        fingerprint, times = hash_files(
+            self._folder, list(ranges), (self.full_name, ranges)
+        )
+        return Identity(
+            self.full_name, fingerprint, self.class_names, times, ranges
         )
 
     def encoded(self) -> tf.data.Dataset:

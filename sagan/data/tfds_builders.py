@@ -1,14 +1,22 @@
 """Finds, checks and prepares builders of TensorFlow Datasets."""
 
+import atexit
+import contextlib
 import difflib
 import os
 import tempfile
 
 import numpy as np
 
+from sagan.config.paths import plain_path
 
-def open_builder(name: str, data_dir=None, download=False):
-    """Returns the builder of a prepared dataset with usable images.
+# Holds links to folders of datasets until the process ends.
+_LINKS = contextlib.ExitStack()
+atexit.register(_LINKS.close)
+
+
+def find_builder(name: str, data_dir=None, download=False):
+    """Returns the builder of a dataset with usable images, prepared or not.
 
     Args, Raises: As for `sagan.data.tfds.TfdsImages`.
     """
@@ -21,13 +29,23 @@ def open_builder(name: str, data_dir=None, download=False):
             f"{os.getcwd()!r}). Give the folder of prepared datasets, or "
             "add --download to make it."
         )
+    if data_dir:
+        data_dir = str(_LINKS.enter_context(plain_path(data_dir)))
     builder = _find_builder(tfds, name, data_dir)
     _check_image(tfds, name, builder.info.features)
-    if not builder.is_prepared():
-        if not download:
-            raise FileNotFoundError(_how_to_prepare(builder, data_dir))
-        _prepare(builder)
     return builder
+
+
+def ensure_prepared(builder, data_dir=None, download=False) -> None:
+    """Prepares a dataset if it is missing and may be downloaded.
+
+    Args, Raises: As for `sagan.data.tfds.TfdsImages`.
+    """
+    if builder.is_prepared():
+        return
+    if not download:
+        raise FileNotFoundError(_how_to_prepare(builder, data_dir))
+    _prepare(builder)
 
 
 def make_builder(name: str, data_dir=None):
@@ -113,9 +131,10 @@ def _check_image(tfds, name, features):
 
 def _how_to_prepare(builder, data_dir):
     where = f", data_dir={str(data_dir)!r}" if data_dir else ""
+    folder = os.path.realpath(builder.data_dir)
     text = (
         f"Dataset {builder.info.full_name} is not prepared: looked in "
-        f"{str(builder.data_dir)!r}. Prepare it by adding --download to the "
+        f"{folder!r}. Prepare it by adding --download to the "
         'same command, or with\n  python -c "import tensorflow_datasets as '
         f'tfds; tfds.load({_load_name(builder)!r}{where})"'
     )

@@ -22,7 +22,7 @@ from sagan.evaluation.real_images import (
     cache_folder,
     config_split,
     embed_real,
-    is_apart,
+    open_others,
     open_real,
 )
 from sagan.evaluation.samples import BATCH_SIZE, sample_batches
@@ -118,7 +118,7 @@ def make_evaluation(
     num_samples: Enough = 50_000,
     num_real: Enough | None = None,
     split: str | None = None,
-    floor_split: str = "test",
+    floor_split: str | None = None,
     seed: Natural = 0,
     kept: Enough = 10_000,
     labels: Labels = "uniform",
@@ -135,9 +135,10 @@ def make_evaluation(
         num_real: Number of real images; None for all.
         split: Split of the real images to compare with; None for that of
             training.
-        floor_split: Split of other real images, scored like generated ones.
-            If `split` contains it, or the dataset is a folder, two halves of
-            the real images are compared instead.
+        floor_split: Split of other real images, scored like generated ones;
+            None for "test" if there is one. If it shares images with `split`,
+            or the dataset is a folder, two halves of the real images are
+            compared instead.
         seed: Seed for the latents.
         kept: Number of real and of generated images from which scores other
             than FID and IS are computed.
@@ -172,9 +173,12 @@ def make_evaluation(
         cache=cache_folder(dataset, data_dir, workdir),
     )
     num_real = min(num_real or dataset.size, dataset.size)
+    _check_number(dataset.name, num_real)
+    # Before anything is embedded: an unknown split is noticed first.
+    others = open_others(dataset, floor_split, data_dir)
     real = embed(dataset, split, num_real)
-    if is_apart(dataset, split, floor_split):
-        others = open_real(floor_split, data_dir)
+    if others:
+        floor_split = floor_split or "test"
         num_others = min(others.size, num_samples)
         other = embed(others, floor_split, num_others, keep_logits=True)
         reference = real
@@ -204,6 +208,15 @@ def make_evaluation(
         strategy,
         _class_counts(real, dataset.num_classes, labels),
     )
+
+
+def _check_number(name, number):
+    if number < 2 * (NEIGHBOURS + 1):
+        raise ValueError(
+            f"{name!r} has {number} real images to score with: expected at "
+            f"least {2 * (NEIGHBOURS + 1)}, and some thousand for scores that "
+            "say anything."
+        )
 
 
 def _score_real(reference, other, num_classes, num_samples):
@@ -239,6 +252,7 @@ def _describe(network, dataset):
     """Returns the protocol of the network, the images and their processing."""
     return {
         "dataset": dataset.name,
+        "fingerprint": dataset.identity.fingerprint,
         "real_seed": REAL_SEED,
         "image_size": dataset.image_size,
         "channels": dataset.channels,

@@ -1,6 +1,5 @@
 """Features of real images, computed once and cached."""
 
-import hashlib
 import pathlib
 import zipfile
 from collections.abc import Iterator
@@ -25,8 +24,6 @@ REAL_SEED = 0
 ALL, EVEN, ODD = "all", "even", "odd"
 _PARTS = {ALL: slice(None), EVEN: slice(0, None, 2), ODD: slice(1, None, 2)}
 
-# Number of images that identify a dataset.
-_COMPARED = 64
 _UNREADABLE = (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError)
 
 
@@ -52,10 +49,35 @@ def open_real(split: str, data_dir) -> ImageDataset:
     )
 
 
-def is_apart(dataset: ImageDataset, split: str, other: str) -> bool:
-    """Returns whether the split `other` shares no image with `split`."""
-    names = {part.partition("[")[0] for part in split.split("+")}
-    return not dataset.name.startswith(_FOLDER) and other not in names
+def open_others(
+    dataset: ImageDataset, split: str | None, data_dir
+) -> ImageDataset | None:
+    """Opens real images that share none with a split of a TFDS dataset.
+
+    Args:
+        dataset: The images.
+        split: Name of the other split; None for "test" if there is one.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
+
+    Returns:
+        The other images; None if there are none that are apart.
+
+    Raises:
+        ValueError: If `split` is given and does not exist.
+    """
+    if dataset.name.startswith(_FOLDER):
+        return None
+    try:
+        others = open_real(split or "test", data_dir)
+    except ValueError:
+        if split:
+            raise
+        return None
+    # Synthetic images have no files: their splits differ in each image.
+    if dataset.identity.overlaps(others.identity):
+        return None
+    same = others.identity.fingerprint == dataset.identity.fingerprint
+    return None if same else others
 
 
 def embed_real(
@@ -89,7 +111,8 @@ def embed_real(
         part,
         network.name,
         network.sha256[:12],
-        _fingerprint(dataset),
+        dataset.identity.fingerprint,
+        *([dataset.identity.times] if dataset.identity.times else []),
         *(["logits"] if keep_logits else []),
     ]
     path = cache / (as_file_name("_".join(parts)) + ".npz")
@@ -138,12 +161,3 @@ def _images(
         seen += len(images)
         if seen >= num_images:
             return
-
-
-def _fingerprint(dataset):
-    """Returns a hash of the first images, to notice a changed dataset."""
-    digest = hashlib.sha256()
-    examples = dataset.one_pass().unbatch().take(_COMPARED)
-    for image, label in dataset.checked(examples.as_numpy_iterator()):
-        digest.update(image.tobytes() + label.tobytes())
-    return digest.hexdigest()[:12]

@@ -20,7 +20,7 @@ from sagan.runs.files import lock_run
 from sagan.runs.logs import RunLog
 from sagan.runs.record import (
     check_config,
-    check_images,
+    check_data,
     record_config,
     record_session,
 )
@@ -78,7 +78,7 @@ class Run:
         folder = self.workdir / CHECKPOINT_FOLDER
         if checkpoint_steps(folder):
             check_config(self.workdir)
-            check_images(self.workdir, self.dataset.size)
+            check_data(self.workdir, self.dataset.describe())
         self.checkpoints = Checkpoints(
             folder, self.gan.trackables(), keep_last, keep_every
         )
@@ -104,6 +104,7 @@ class Run:
             self.workdir,
             start,
             self.dataset.size,
+            data=self.dataset.describe(),
             strategy=strategy,
             **self.workers.describe(),
         )

@@ -16,7 +16,8 @@ from PIL import Image
 
 from sagan.data import make_dataset
 from sagan.data.batches import reading
-from sagan.data.image_folder import MAX_PIXELS, ImageFolder, read_image
+from sagan.data.image_files import MAX_PIXELS, read_image
+from sagan.data.image_folder import ImageFolder
 
 both_modes = pytest.mark.parametrize("cache", [True, False])
 

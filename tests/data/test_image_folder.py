@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from sagan.data import make_dataset
-from sagan.data.image_folder import ImageFolder, read_image
+from sagan.data.image_files import read_image
+from sagan.data.image_folder import ImageFolder
 
 
 def _noise(height, width, seed=0):
@@ -171,7 +172,7 @@ def test_missing_and_empty_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match="No folder .*nowhere"):
         make_dataset(f"folder:{tmp_path}/nowhere", image_size=16, batch_size=2)
     (tmp_path / "x.tiff").write_bytes(b"")
-    with pytest.raises(ValueError, match="no images.*found 1 other"):
+    with pytest.raises(ValueError, match="no images.*found 1 .tiff"):
         make_dataset(f"folder:{tmp_path}", image_size=16, batch_size=2)
 
 

@@ -1,0 +1,106 @@
+"""Transparency in every form that a file can have it, and its absence."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sagan.data.image_files import read_image
+
+GREY, RGB = 0, 2
+
+
+def _png(path, width, depth, kind, row, transparent):
+    """Writes a PNG of one row with a transparent colour."""
+
+    def chunk(name, content):
+        crc = zlib.crc32(name + content)
+        length = struct.pack(">I", len(content))
+        return length + name + content + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", width, 1, depth, kind, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"tRNS", transparent)
+        + chunk(b"IDAT", zlib.compress(b"\0" + row))
+        + chunk(b"IEND", b"")
+    )
+
+
+# Values of the two pixels as they are in the file; the second is transparent.
+@pytest.mark.parametrize(
+    ("depth", "values", "right"),
+    [
+        (1, (0, 1), 0),
+        (2, (1, 2), 85),
+        (4, (3, 8), 51),
+        (8, (77, 78), 77),
+        (16, (0x8000, 0), 128),
+        (16, (0x8001, 0x8000), 128),  # They differ in the last bit alone.
+    ],
+)
+def test_a_transparent_grey(tmp_path, depth, values, right):
+    first, second = values
+    row = struct.pack(">2H", *values)
+    if depth < 16:
+        bits = (first << depth | second) << max(8 - 2 * depth, 0)
+        row = bits.to_bytes(max(2 * depth // 8, 1))
+    _png(tmp_path / "x.png", 2, depth, GREY, row, struct.pack(">H", second))
+    assert read_image(tmp_path / "x.png")[0].tolist() == [
+        [right] * 3,
+        [255] * 3,
+    ]
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_transparent_colour(tmp_path, depth):
+    form = {8: "6B", 16: ">6H"}[depth]
+    scale = {8: 1, 16: 257}[depth]
+    colours = [value * scale for value in (200, 60, 30, 200, 60, 31)]
+    row, transparent = struct.pack(form, *colours), colours[3:]
+    _png(
+        tmp_path / "x.png", 2, depth, RGB, row, struct.pack(">3H", *transparent)
+    )
+    read = read_image(tmp_path / "x.png")
+    assert read[0].tolist() == [[200, 60, 30], [255, 255, 255]]
+
+
+def test_an_alpha_channel_of_a_bitmap_that_is_not_used(tmp_path):
+    """Some programs write 32 bits and leave the last eight at zero."""
+    pixels = bytes([30, 60, 200, 0] * 2)
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    sizes = struct.pack("<IiiHHIIiiII", 124, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0)
+    header = b"BM" + struct.pack("<IHHI", 146, 0, 0, 138)
+    (tmp_path / "x.bmp").write_bytes(
+        header + sizes + masks + bytes(68) + pixels
+    )
+    assert read_image(tmp_path / "x.bmp")[0].tolist() == [[200, 60, 30]] * 2
+    # Where some of it is used, all of it is.
+    pixels = bytes([30, 60, 200, 255, 30, 60, 200, 0])
+    (tmp_path / "x.bmp").write_bytes(
+        header + sizes + masks + bytes(68) + pixels
+    )
+    assert read_image(tmp_path / "x.bmp")[0].tolist() == [
+        [200, 60, 30],
+        [255, 255, 255],
+    ]
+
+
+def test_a_transparent_colour_is_turned_upright_too(tmp_path):
+    image = Image.fromarray(np.array([[10, 20], [30, 40]], np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # Rotated by 180 degrees.
+    image.save(tmp_path / "x.png", transparency=10, exif=exif)
+    read = read_image(tmp_path / "x.png")[..., 0]
+    assert read.tolist() == [[40, 30], [20, 255]]
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "JPG"])
+def test_other_names_of_jpeg(tmp_path, suffix):
+    from sagan.data.image_folder import ImageFolder
+
+    Image.new("RGB", (8, 8), "red").save(tmp_path / f"x.{suffix}", "JPEG")
+    assert ImageFolder(str(tmp_path)).files == [f"x.{suffix}"]
