@@ -227,7 +227,7 @@ def _check_extremes(name, lowest, highest):
             f"No pixel sampled from {name!r} exceeds {highest}: images must be "
             "uint8 from 0 to 255, not scaled to [0, 1]."
         )
-    if highest < 16:
+    if highest <= 16:
         logging.warning(
             "No pixel of %r exceeds %d of 255: the images are nearly black. "
             "Multiply 12-bit values in files of 16 bits by 16.",
