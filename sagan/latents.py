@@ -90,14 +90,15 @@ def fold_in(seed, number):
     )
 
 
-def fixed_inputs(generator, num_images, seed=0, columns=8):
-    """Draws the latents of a grid of images, with one class per row.
+def fixed_inputs(generator, num_images, seed=0, columns=8, classes=()):
+    """Draws latents, and labels that are the same along a row of the grid.
 
     Args:
-        generator: Network with `latent_dim` and `num_classes`.
+        generator: A `Generator`.
         num_images: Number of images.
         seed: Seed for the latents.
-        columns: Number of columns of the grid.
+        columns: Images in a row of the grid.
+        classes: Labels of the rows, repeated as needed; empty for all.
 
     Returns:
         Latents `[num_images, latent_dim]`, standard normal float32, and labels
@@ -106,8 +107,9 @@ def fixed_inputs(generator, num_images, seed=0, columns=8):
     latents = tf.random.stateless_normal(
         [num_images, generator.latent_dim], [seed, 0], alg=_ALG
     )
-    labels = tf.range(num_images) // columns % max(1, generator.num_classes)
-    return latents, labels
+    classes = classes or range(max(1, generator.num_classes))
+    rows = tf.range(num_images) // columns % len(classes)
+    return latents, tf.gather(tf.constant(classes, tf.int32), rows)
 
 
 def generate(generator, latents, labels, batch_size=64):

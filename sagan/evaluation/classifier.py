@@ -212,7 +212,11 @@ def _norm_and_relu(precision, name):
 
 def default_folder(dataset_name: str) -> pathlib.Path:
     """Returns the default folder of a dataset's classifier."""
-    name = pathlib.Path(dataset_name.removeprefix("folder:")).name
+    if dataset_name.startswith("folder:"):
+        name = pathlib.Path(dataset_name.removeprefix("folder:")).name
+    else:
+        # Configs of several datasets have the same name, such as 64x64.
+        name = dataset_name.replace("/", "_").replace(":", "_")
     return pathlib.Path("runs") / f"classifier_{name}"
 
 
@@ -227,6 +231,8 @@ class Classifier:
         num_test_images: Number of test images.
         weights_sha256: Hash of the weights file; scores under different hashes
             do not compare.
+        data: Description of the images it was trained on, see
+            `ImageDataset.describe`; None in files of older versions.
     """
 
     network: ClassifierNetwork
@@ -234,6 +240,7 @@ class Classifier:
     test_accuracy: float
     num_test_images: int
     weights_sha256: str
+    data: dict[str, object] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -342,7 +349,7 @@ def _read_record(path):
             f"{path.name}. {_fix(path)}"
         )
     needed = {field.name for field in dataclasses.fields(Classifier)}
-    needed.add("minimum_accuracy")
+    needed = needed - {"data"} | {"minimum_accuracy"}
     try:
         record = json.loads(path.read_text())
         missing = sorted(needed - record.keys())

@@ -110,6 +110,7 @@ def train_classifier(
             workdir,
             network,
             dataset=train.name,
+            data=train.describe(),
             test_split=test_split,
             test_accuracy=right / seen,
             num_test_images=seen,

@@ -8,6 +8,7 @@ import gin
 import keras
 import tensorflow as tf
 
+from sagan.config.paths import local_path, plain_path
 from sagan.evaluation.classifier import (
     CLASSIFIER_FILE,
     default_folder,
@@ -29,12 +30,14 @@ class FeatureNetwork:
         embed: Function from images `[batch, height, width, channels]`, float32
             in [-1, 1], to features `[batch, features]` and logits `[batch,
             classes]` or None, both float32.
+        data: Description of the images it was trained on, if known.
     """
 
     name: str
     sha256: str
     resize: str
     embed: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
+    data: dict[str, object] | None = None
 
 
 def open_features(features) -> FeatureNetwork:
@@ -79,7 +82,7 @@ def _find(features):
     if features == "inception":
         return fetch_inception(pathlib.Path("~/.cache/sagan").expanduser())
     if features != "classifier":
-        return pathlib.Path(features)
+        return pathlib.Path(local_path(features, "make_evaluation.features"))
     path = default_folder(gin.get_bindings("make_dataset").get("name"))
     if not path.is_dir():
         raise ValueError(
@@ -99,6 +102,7 @@ def _open_classifier(path):
         classifier.weights_sha256,
         "none",
         tf.function(classifier.embed),
+        classifier.data,
     )
 
 
@@ -116,7 +120,8 @@ def _open_keras(path):
 
 def _open_saved_model(path):
     try:
-        model = tf.saved_model.load(str(path))
+        with plain_path(path) as plain:
+            model = tf.saved_model.load(str(plain))
     except (ValueError, OSError) as error:
         raise ValueError(
             f"The SavedModel {path} cannot be read: {error}"

@@ -162,7 +162,7 @@ def make_evaluation(
         network = open_features(features)
     split = split or config_split()
     dataset = open_real(split, data_dir)
-    _check_images(network, dataset)
+    _check_network(network, dataset, features == "classifier")
     if mirrored:  # With several workers, only the chief embeds.
         parallel = spread(network.embed, strategy)
         network = dataclasses.replace(network, embed=parallel)
@@ -208,6 +208,37 @@ def make_evaluation(
         strategy,
         _class_counts(real, dataset.num_classes, labels),
     )
+
+
+def _check_classes(network, dataset, found_by_name):
+    """Compares the data of a classifier with those that it is to score.
+
+    Raises:
+        ValueError: If it was found by the name of the dataset, and learnt
+            other classes.
+    """
+    if not network.data:
+        return
+    learnt, names = network.data["classes"], dataset.identity.class_names
+    if found_by_name and list(names) != learnt:
+        raise ValueError(
+            f"{network.name} has learnt the classes {_few(learnt)}, but "
+            f"{dataset.name!r} has {_few(names)}: it is of another dataset. "
+            "Train one of this dataset in another folder, and give that as "
+            "--features or make_evaluation.features."
+        )
+    if network.data["fingerprint"] != dataset.identity.fingerprint:
+        logging.warning(
+            "%s was trained on other images than are scored: %s, not %s.",
+            network.name,
+            network.data["name"],
+            dataset.identity.full_name,
+        )
+
+
+def _few(names):
+    listing = ", ".join(map(str, names[:10])) or "none"
+    return listing + (f" and {len(names) - 10} more" if names[10:] else "")
 
 
 def _check_number(name, number):
@@ -266,8 +297,9 @@ def _describe(network, dataset):
     }
 
 
-def _check_images(network, dataset):
+def _check_network(network, dataset, found_by_name):
     """Embeds a grey image, to report a wrong size in one line."""
+    _check_classes(network, dataset, found_by_name)
     shape = [1, dataset.image_size, dataset.image_size, dataset.channels]
     try:
         network.embed(tf.zeros(shape))

@@ -4,7 +4,7 @@ import datetime
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import gin
 import keras
@@ -92,6 +92,31 @@ def last_data(workdir) -> dict[str, object] | None:
     lines = read_json(pathlib.Path(workdir) / SESSIONS_FILE)
     known = [line["data"] for line in lines if line.get("data")]
     return known[-1] if known else None
+
+
+def class_numbers(workdir, classes: Sequence[str], count: int) -> list[int]:
+    """Returns the labels of classes given by name or by number.
+
+    Args:
+        workdir: Folder of the run, whose record has the names.
+        classes: Names or numbers.
+        count: Number of classes of the networks.
+
+    Raises:
+        ValueError: If there is no such class, showing those there are.
+    """
+    names = (last_data(workdir) or {}).get("classes", [])
+    numbers = []
+    for name in classes:
+        number = names.index(name) if name in names else name
+        if str(number) not in map(str, range(count)):
+            known = ", ".join(names) or f"0 to {count - 1}"
+            raise ValueError(
+                f"The run in {workdir} has no class {name!r}: "
+                + (f"expected some of {known}." if count else "it has none.")
+            )
+        numbers.append(int(number))
+    return numbers
 
 
 def check_images(workdir, num_images: int) -> None:
