@@ -68,7 +68,7 @@ def write_report(experiment, baseline, results, out):
         results: The `Result` of each run.
         out: Folder, as a path.
     """
-    from experiments import differences, findings, overview, plots
+    from experiments import differences, overview, plots, tables
     from experiments.results import measure_sweep, order_arms, write_csv
     from sagan.runs.files import write_text
 
@@ -87,9 +87,9 @@ def write_report(experiment, baseline, results, out):
         *differences.primary_score(numbers, baseline, primary),
         *differences.how_to_read(baseline),
         *overview.settings(arms),
-        *findings.summary(numbers),
+        *tables.summary(numbers),
         *differences.differences(numbers, baseline, primary.name),
-        *findings.drifts(arms, baseline),
+        *tables.drifts(arms, baseline),
         "",
         "![Distance of d_loss by step](drift.png)",
         "",

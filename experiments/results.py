@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from experiments.experiment import Experiment
-from experiments.processes import LOG_FILE
+from experiments.sweep import LOG_FILE
 from sagan.config import OPERATIVE_CONFIG_FILE
 from sagan.evaluation.best import LOWER
 from sagan.runs.files import read_json

@@ -66,7 +66,7 @@ def main(argv):
     if FLAGS.dry_run:
         print("\n".join(shlex.join(run.command) for run in runs))
         return
-    from experiments.processes import is_finished, run_all
+    from experiments.sweep import is_finished, run_all
 
     failed, stopped_by = run_all(runs, FLAGS.jobs)
     logging.info(

@@ -35,7 +35,7 @@ MODULES = {
     ),
     "socketserver": (), "torch": (), "urllib": (), "xmlrpc": (), "yaml": (),
     "subprocess": (
-        "experiments/processes.py",
+        "experiments/sweep.py",
         "sagan/distributed/processes.py",
         "sagan/runs/record.py",
         "scripts/check_memory.py",

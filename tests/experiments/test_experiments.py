@@ -22,7 +22,7 @@ from experiments.experiment import (
     find_experiment,
     plan_runs,
 )
-from experiments.processes import is_finished, run_all
+from experiments.sweep import is_finished, run_all
 from sagan.config import parse_config
 from sagan.discriminator import build_discriminator
 from sagan.generator import build_generator
