@@ -1,4 +1,4 @@
-"""Means over seeds, and what paired differences between arms show."""
+"""Statistics of paired differences between arms."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,29 +10,21 @@ from scipy import optimize, stats
 CONFIDENCE = 0.95
 LEVEL = 0.05
 POWER = 0.8
-# Differences of less than this part of the values are those of float32.
+# Smaller relative differences are rounding of float32.
 ROUNDING = 1e-6
-
-
-class Summary(NamedTuple):
-    """`deviation` is that of the sample (n - 1), NaN for one value."""
-
-    mean: float
-    deviation: float
-    count: int
 
 
 class Difference(NamedTuple):
     """Paired differences of an arm from the baseline.
 
     Attributes:
-        mean: Of the differences.
-        deviation: Of the differences (n - 1), NaN for one pair.
+        mean: Mean of the differences.
+        deviation: Their sample deviation (n - 1), NaN for one pair.
         count: Number of pairs.
         square: Root mean square of the differences.
         baseline: Mean of the baseline in these pairs.
         positive: Whether the baseline is positive in all of them.
-        p_value: Of a paired t-test, NaN for one pair.
+        p_value: P-value of a paired t-test, NaN for one pair.
     """
 
     mean: float
@@ -52,27 +44,19 @@ class Difference(NamedTuple):
         return self.mean - margin, self.mean + margin
 
 
-def summarise(values: Iterable[float]) -> Summary:
-    """Returns mean and standard deviation of the values that are finite."""
+def summarise(values: Iterable[float]) -> tuple[float, float, int]:
+    """Returns mean, sample deviation and number of the finite values."""
     values = [value for value in values if math.isfinite(value)]
     count = len(values)
-    return Summary(
-        float(np.mean(values)) if count else math.nan,
-        float(np.std(values, ddof=1)) if count > 1 else math.nan,
-        count,
-    )
+    mean = float(np.mean(values)) if count else math.nan
+    deviation = float(np.std(values, ddof=1)) if count > 1 else math.nan
+    return mean, deviation, count
 
 
 def paired_difference(
     values: Mapping[int, float], baseline: Mapping[int, float]
 ) -> Difference:
-    """Compares two arms seed by seed.
-
-    Args:
-        values: A measurement of an arm by seed.
-        baseline: The same of the baseline; seeds that only one has, or that
-            are not finite in one, are left out.
-    """
+    """Compares two arms in the seeds for which both have a finite value."""
     pairs = [
         (values[seed], baseline[seed])
         for seed in sorted(values.keys() & baseline.keys())
@@ -91,17 +75,17 @@ def paired_difference(
         deviation,
         count,
         float(np.sqrt(np.mean((ours - base) ** 2))) if count else math.nan,
-        summarise(base).mean,
+        summarise(base)[0],
         bool(np.all(base > 0)),
         p_value,
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts the p-values of one family for their number.
+    """Adjusts the p-values of a family of tests; NaNs do not count.
 
     The chance that any is below a level although no arm differs is then at
-    most that level. NaNs stay and do not count.
+    most that level.
 
     Source: Holm (1979), Scandinavian Journal of Statistics 6.
     """
@@ -131,10 +115,11 @@ def smallest_difference(difference: Difference, comparisons: int) -> float:
 
     Args:
         difference: Its standard deviation is taken for the true one.
-        comparisons: In the table; the level is that of Holm's first step.
+        comparisons: Comparisons in the table; the level is that of Holm's
+            first step.
 
     Returns:
-        It, from the noncentral t distribution; NaN for one pair.
+        The difference, from the noncentral t distribution; NaN for one pair.
     """
     count = difference.count
     if count < 2:
@@ -150,11 +135,11 @@ def smallest_difference(difference: Difference, comparisons: int) -> float:
 
 
 def reading(difference: Difference, p_value: float) -> str:
-    """Says in words what a difference shows.
+    """Puts into words what a difference shows.
 
     Args:
         difference: What was found.
-        p_value: Its, adjusted for the number of comparisons.
+        p_value: Its p-value, adjusted for the number of comparisons.
     """
     if difference.count < 2:
         return "one pair: no test" if difference.count else "no pair of runs"
@@ -172,7 +157,7 @@ def equivalence(difference: Difference, p_value: float, bound: float) -> str:
 
     Args:
         difference: What was found.
-        p_value: Its, adjusted for the number of comparisons.
+        p_value: Its p-value, adjusted for the number of comparisons.
         bound: Differences smaller than this do not matter.
 
     Source: Schuirmann (1987), Journal of Pharmacokinetics and

@@ -1,7 +1,6 @@
-"""The middle of a report: the primary score, and differences of arms."""
+"""Report: the primary score, and paired differences of arms."""
 
 import math
-from collections.abc import Mapping
 
 from experiments.comparison import (
     CONFIDENCE,
@@ -16,17 +15,10 @@ from experiments.comparison import (
     summarise,
 )
 from experiments.experiment import REPEAT_SUFFIX, Primary
-from experiments.overview import NONE, table
-from experiments.results import GAMMA, NUMBERS, SCORE
+from experiments.results import Numbers, label, number_names
+from experiments.tables import NONE, table
 
-LABELS = {
-    "images_per_second": "images/s",
-    "step_seconds": "step (s)",
-    "peak_memory_gb": "peak memory (GB)",
-}
 WITHIN = "within the noise floor"
-
-Numbers = Mapping[str, Mapping[int, Mapping[str, float]]]
 
 
 def primary_score(
@@ -35,7 +27,7 @@ def primary_score(
     """States what was decided on before the sweep, and what came out.
 
     Args:
-        numbers: Of the runs, by arm and seed.
+        numbers: Numbers of the runs, by arm and seed.
         baseline: The arm to compare with.
         primary: The number, and the bound of equivalence if there is one.
     """
@@ -65,9 +57,9 @@ def differences(
     """Tabulates paired differences from the baseline, one table a number.
 
     Args:
-        numbers: Of the runs, by arm and seed.
+        numbers: Numbers of the runs, by arm and seed.
         baseline: The arm to compare with.
-        primary: A number that is left out, as it is reported apart.
+        primary: A number to leave out, as it is reported separately.
     """
     tables = []
     for name in number_names(numbers):
@@ -80,7 +72,7 @@ def differences(
 
 
 def how_to_read(baseline: str) -> list[str]:
-    """Explains the columns of all tables of differences."""
+    """Explains the columns of the tables of differences."""
     return [
         "",
         f"How to read the tables of differences: arm minus {baseline} of the "
@@ -97,19 +89,6 @@ def how_to_read(baseline: str) -> list[str]:
     ]
 
 
-def label(name: str) -> str:
-    """Returns how reports call a number."""
-    return LABELS.get(name, name)
-
-
-def number_names(numbers: Numbers) -> list[str]:
-    """Returns the names of all numbers, as `measure` orders them."""
-    names = {n for seeds in numbers.values() for m in seeds.values() for n in m}
-    parts = (GAMMA, SCORE)
-    later = [sorted(n for n in names if part in n) for part in parts]
-    return [n for n in NUMBERS if n in names] + sum(later, [])
-
-
 def find_repeats(arms) -> list[tuple[str, str]]:
     """Returns the pairs of an arm's repeat and the arm itself."""
     pairs = [(arm, arm.removesuffix(REPEAT_SUFFIX)) for arm in arms]
@@ -119,7 +98,7 @@ def find_repeats(arms) -> list[tuple[str, str]]:
 def _warn_of_bound(runs, primary):
     """A warning where a bound is too wide for what it bounds."""
     name, bound = primary
-    mean = summarise(n.get(name, math.nan) for n in runs.values()).mean
+    mean = summarise(n.get(name, math.nan) for n in runs.values())[0]
     if bound is None or not abs(mean) < 2 * bound:
         return []
     return [

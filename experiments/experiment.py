@@ -1,4 +1,4 @@
-"""An experiment on disk, and the runs of a sweep over its arms and seeds."""
+"""Experiments on disk, and the runs of a sweep over arms and seeds."""
 
 import dataclasses
 import difflib
@@ -26,7 +26,7 @@ class Primary(NamedTuple):
     """The one number that an experiment decides on, named before its sweep.
 
     Attributes:
-        name: Of the number in a report, such as `score/agreement_ema`.
+        name: Name of the number in a report, such as `score/agreement_ema`.
         bound: Differences smaller than this do not matter, and the question is
             whether the arms are equivalent; None where it is whether they
             differ.
@@ -41,7 +41,7 @@ class Experiment:
     """A folder with `base.gin`, `baseline.txt`, `primary.txt`, `arms/ARM.gin`.
 
     Attributes:
-        folder: Where it is, relative to the current folder if below it.
+        folder: Its path, relative to the current folder if below it.
         baseline: The arm that the others are compared with.
         arms: All arms, the baseline first, then by name.
         primary: What `primary.txt` holds.
@@ -134,9 +134,9 @@ def plan_runs(
     """Checks the config of every arm and returns the runs of a sweep.
 
     All arms of one seed come before the next seed, so that a sweep which is
-    stopped early has about as many seeds of each arm. Their order is drawn
-    anew for each seed: in a fixed one, a machine that slows down or warms up
-    would pass for a property of the arms.
+    stopped early has about as many seeds of each arm. Their order is drawn for
+    each seed: in a fixed one, a machine that slows down or warms up would pass
+    for a property of the arms.
 
     Args:
         experiment: What to run.
@@ -148,8 +148,8 @@ def plan_runs(
         data_dir: Where TFDS data sets are.
 
     Raises:
-        ValueError: If a config cannot be read, or two arms have come to the
-            same settings.
+        ValueError: If a config cannot be read, or two arms have the same
+            settings.
     """
     steps = _check_configs(experiment, arms, gin_configs, gin_bindings)
     runs = []
@@ -172,10 +172,10 @@ def plan_runs(
 
 
 def _draw_order(name, seed, arms):
-    """Orders arms at random, but the same whenever it is asked for.
+    """Orders arms at random, but reproducibly.
 
     Two arms keep their order whichever others run: a sweep that is resumed, of
-    fewer arms or of more, goes on in the same order.
+    fewer arms or of more, keeps the same order.
     """
 
     def draw(arm):
@@ -222,7 +222,7 @@ def _check_configs(experiment, arms, gin_configs, gin_bindings):
 
 
 def _is_whole(path):
-    """Whether a config defines a run, rather than change that of another.
+    """Whether a config defines a whole run, rather than changes to one.
 
     Such a config imports what it binds, or includes one that does.
     """

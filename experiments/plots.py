@@ -1,4 +1,4 @@
-"""The pictures of a report: curves, drift and sample grids, as PNG."""
+"""Plots of a report: learning curves, drift and sample grids."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from experiments.results import GAMMA, LOSSES, SCORE, Result, drift
+from experiments.results import GAMMA, LOSSES, SCORE, Result, drifts
 
 PANEL_INCHES = (4.2, 2.8)
 DOTS_PER_INCH = 90
-# Pixels: a wider grid is made smaller, so that a report stays a small file.
+# In pixels. Wider grids are reduced, so that a report stays a small file.
 LARGEST_GRID = 400
 LABEL_HEIGHT = 18
 
@@ -22,7 +22,7 @@ def save_curves(path, arms: Arms) -> None:
     """Draws losses, gammas and scores: mean over seeds, band one deviation.
 
     Args:
-        path: Of the PNG file.
+        path: PNG file to write.
         arms: Results by arm.
     """
     names = {n for runs in arms.values() for r in runs for n in _names(r)}
@@ -63,12 +63,7 @@ def save_drift(path, arms: Arms, baseline: str) -> None:
     for i, (arm, runs) in enumerate(arms.items()):
         if arm == baseline:
             continue
-        series = [
-            drift(run, other)
-            for run in runs
-            for other in arms.get(baseline, ())
-            if run.seed == other.seed
-        ]
+        series = drifts(runs, arms.get(baseline, ()))
         steps = sorted({step for one in series for step in one})
         if not steps:
             continue
@@ -92,7 +87,7 @@ def save_samples(path, arms: Arms) -> bool:
     All runs draw the same latents.
 
     Returns:
-        Whether there was any grid.
+        Whether any run has a grid.
     """
     grids = {}
     for arm, runs in arms.items():
@@ -146,7 +141,7 @@ def _panels(count):
     columns = min(count, 2)
     rows = -(-count // columns)
     width, height = PANEL_INCHES
-    # The last column is the legend's.
+    # The last column is for the legend.
     figure = Figure((columns * width + 1.8, rows * height))
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for unused in axes[count:]:

@@ -64,17 +64,21 @@ def write_report(experiment, baseline, results, out):
 
     Args:
         experiment: The `Experiment`.
-        baseline: The arm to compare with.
+        baseline: Arm to compare with.
         results: The `Result` of each run.
-        out: Folder, as a path.
+        out: Path of the folder.
     """
-    from experiments import differences, findings, overview, plots
-    from experiments.results import measure_sweep, order_arms, write_csv
+    from experiments import differences, plots, tables
+    from experiments.results import measure_sweep, write_csv
     from sagan.runs.files import write_text
 
+    found = {result.arm for result in results}
+    # The baseline first, arms without a file last.
+    order = [*experiment.arms, *sorted(found.difference(experiment.arms))]
     arms = {
         arm: [result for result in results if result.arm == arm]
-        for arm in order_arms(experiment, results)
+        for arm in order
+        if arm in found
     }
     numbers = measure_sweep(arms)
     primary = experiment.primary
@@ -83,13 +87,13 @@ def write_report(experiment, baseline, results, out):
     plots.save_drift(out / "drift.png", arms, baseline)
     samples = plots.save_samples(out / "samples.png", arms)
     lines = [
-        *overview.header(experiment, baseline, arms),
+        *tables.header(experiment, baseline, arms),
         *differences.primary_score(numbers, baseline, primary),
         *differences.how_to_read(baseline),
-        *overview.settings(arms),
-        *findings.summary(numbers),
+        *tables.settings(arms),
+        *tables.summary(numbers),
         *differences.differences(numbers, baseline, primary.name),
-        *findings.drifts(arms, baseline),
+        *tables.drift(arms, baseline),
         "",
         "![Distance of d_loss by step](drift.png)",
         "",

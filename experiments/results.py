@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.experiment import Experiment
-from experiments.processes import LOG_FILE
+from experiments.sweep import LOG_FILE
 from sagan.config import OPERATIVE_CONFIG_FILE
 from sagan.evaluation.best import LOWER
 from sagan.runs.files import read_json
@@ -23,9 +22,16 @@ LOSSES = ("d_loss", "g_loss")
 NUMBERS = (*SPEEDS, "peak_memory_gb", *LOSSES)
 GAMMA = "/gamma/"
 SCORE = "score/"
-# How the log ends of a run that stopped at values that are not finite.
+LABELS = {
+    "images_per_second": "images/s",
+    "step_seconds": "step (s)",
+    "peak_memory_gb": "peak memory (GB)",
+}
+# Last line of the log of a run that stopped at non-finite values.
 _DIVERGED = re.compile(r"^Error: (Step \d+: .* is (nan|-?inf))\. ")
-_END_BYTES = 10_000
+
+
+Numbers = Mapping[str, Mapping[int, Mapping[str, float]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +42,10 @@ class Result:
         arm: Name of its arm.
         seed: Its seed.
         folder: The run's folder.
-        lines: Of `metrics.jsonl`, by step.
+        lines: Lines of `metrics.jsonl`, by step.
         sessions: One dict for each process that worked on it.
         settings: Its operative config, flat; empty if it has none yet.
-        end: Of its output, the last line.
+        end: Last line of its output.
     """
 
     arm: str
@@ -57,7 +63,7 @@ class Result:
 
     @property
     def num_steps(self) -> int | None:
-        """Steps in all, None if it has not begun."""
+        """Number of steps of the whole run, None before it starts."""
         return self.settings.get("train.num_steps")
 
     @property
@@ -83,30 +89,18 @@ def read_sweep(workdir) -> list[Result]:
     """Reads all runs in the folder of a sweep, in order of arm and seed."""
     results = []
     for folder in pathlib.Path(workdir).glob("*/seed_*"):
-        match = re.fullmatch(r"seed_(\d+)", folder.name)
-        if not match:
-            continue
-        config = folder / OPERATIVE_CONFIG_FILE
-        sessions = folder / SESSIONS_FILE
-        results.append(
-            Result(
+        if match := re.fullmatch(r"seed_(\d+)", folder.name):
+            result = Result(
                 folder.parent.name,
                 int(match[1]),
                 folder,
                 read_metrics(folder),
-                read_json(sessions),
-                flatten("\n".join(_lines(config))),
-                _last_line(folder / LOG_FILE),
+                read_json(folder / SESSIONS_FILE),
+                flatten(_read(folder / OPERATIVE_CONFIG_FILE)),
+                _read(folder / LOG_FILE).strip().rpartition("\n")[2],
             )
-        )
+            results.append(result)
     return sorted(results, key=lambda result: (result.arm, result.seed))
-
-
-def order_arms(experiment: Experiment, results: Iterable[Result]) -> list[str]:
-    """Returns the arms of a sweep: the baseline first, unknown ones last."""
-    found = {result.arm for result in results}
-    known = [arm for arm in experiment.arms if arm in found]
-    return known + sorted(found - set(known))
 
 
 def measure(result: Result) -> dict[str, float]:
@@ -117,27 +111,31 @@ def measure(result: Result) -> dict[str, float]:
     tenth of the logged steps, gammas and scores the last logged values, and
     memory is the largest.
     """
-    numbers = {}
-    starts = {session["step"] for session in result.sessions} or {0}
     steps = [line["step"] for line in result.lines]
+    starts = {session["step"] for session in result.sessions} or {0}
     first = {
         min((s for s in steps if s > start), default=0) for start in starts
     }
-    for name in SPEEDS:
-        values = result.series(name).items()
-        settled = [value for step, value in values if step not in first]
-        numbers[name] = _statistic(np.median, settled)
-    memory = result.series("peak_memory_gb").values()
-    numbers["peak_memory_gb"] = _statistic(max, memory)
-    for name in LOSSES:
-        numbers[name] = _statistic(np.mean, last_tenth(result.series(name)))
+
+    def speed(series):
+        settled = [v for step, v in series.items() if step not in first]
+        return np.median(settled) if settled else math.nan
+
+    statistics = {
+        **dict.fromkeys(SPEEDS, speed),
+        "peak_memory_gb": lambda series: max(series.values()),
+        **dict.fromkeys(LOSSES, lambda series: np.mean(last_tenth(series))),
+    }
     names = sorted({name for line in result.lines for name in line})
     for part in (GAMMA, SCORE):
         for name in names:
             if part in name:
-                values = tuple(result.series(name).values())
-                numbers[name] = values[-1] if values else math.nan
-    return numbers
+                statistics[name] = lambda series: [*series.values()][-1]
+    return {
+        name: float(statistic(series)) if series else math.nan
+        for name, statistic in statistics.items()
+        for series in [result.series(name)]
+    }
 
 
 def measure_sweep(
@@ -169,36 +167,45 @@ def measure_sweep(
     }
 
 
+def label(name: str) -> str:
+    """Returns how reports call a number."""
+    return LABELS.get(name, name)
+
+
+def number_names(numbers: Numbers) -> list[str]:
+    """Returns the names of all numbers, as `measure` orders them."""
+    names = {n for seeds in numbers.values() for m in seeds.values() for n in m}
+    later = [sorted(n for n in names if part in n) for part in (GAMMA, SCORE)]
+    return [n for n in NUMBERS if n in names] + sum(later, [])
+
+
 def last_tenth(series: dict[int, float]) -> list[float]:
     """Returns the values of the last tenth of the steps, at least one."""
     values = [series[step] for step in sorted(series)]
     return values[-max(1, len(values) // 10) :]
 
 
-def drift(result: Result, baseline: Result) -> dict[int, float]:
-    """Returns `|d_loss - d_loss of the baseline|` by step."""
-    ours, theirs = result.series("d_loss"), baseline.series("d_loss")
-    return {
-        step: abs(ours[step] - theirs[step])
-        for step in sorted(ours.keys() & theirs.keys())
-    }
+def drifts(
+    runs: Iterable[Result], baseline: Sequence[Result]
+) -> list[dict[int, float]]:
+    """Returns `|d_loss - d_loss of the baseline|` by step, for each pair."""
+    pairs = [
+        (run.series("d_loss"), other.series("d_loss"))
+        for run in runs
+        for other in baseline
+        if run.seed == other.seed
+    ]
+    shared = [(a, b, sorted(a.keys() & b.keys())) for a, b in pairs]
+    return [
+        {s: abs(a[s] - b[s]) for s in steps} for a, b, steps in shared if steps
+    ]
 
 
 def write_csv(path, results: Iterable[Result]) -> None:
-    """Writes one line of numbers a run, unfinished runs too.
-
-    Each has what it logged itself, diverged or not.
-    """
+    """Writes each run's own numbers, diverged and unfinished runs too."""
+    columns = ("arm", "seed", "step", "num_steps", "finished", "diverged")
     rows = [
-        {
-            "arm": result.arm,
-            "seed": result.seed,
-            "step": result.step,
-            "num_steps": result.num_steps,
-            "finished": result.finished,
-            "diverged": result.diverged,
-            **measure(result),
-        }
+        {name: getattr(result, name) for name in columns} | measure(result)
         for result in results
     ]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -208,19 +215,5 @@ def write_csv(path, results: Iterable[Result]) -> None:
         writer.writerows(rows)
 
 
-def _statistic(function, values):
-    values = list(values)
-    return float(function(values)) if values else math.nan
-
-
-def _lines(path):
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def _last_line(path):
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _END_BYTES))
-        text = file.read().decode(errors="replace")
-    return text.strip().rpartition("\n")[2]
+def _read(path):
+    return path.read_text(errors="replace") if path.exists() else ""

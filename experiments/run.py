@@ -1,4 +1,4 @@
-"""Makes the runs of an experiment; run it again to go on where it stopped.
+"""Makes the runs of an experiment; run it again to resume.
 
   python -m experiments.run --experiment=pointwise --seeds=3 --workdir=DIR
   python -m experiments.run --experiment=pointwise --workdir=DIR \\
@@ -6,7 +6,7 @@
   python -m experiments.run --experiment=attention --workdir=DIR --dry_run \\
     --gin_config=configs/celeba.gin --data_dir=DATA
 
-Each run is a process of its own in DIR/ARM/seed_N. See what came out with
+Each run is a process of its own in DIR/ARM/seed_N. See the results with
 python -m experiments.report.
 """
 
@@ -66,7 +66,7 @@ def main(argv):
     if FLAGS.dry_run:
         print("\n".join(shlex.join(run.command) for run in runs))
         return
-    from experiments.processes import is_finished, run_all
+    from experiments.sweep import is_finished, run_all
 
     failed, stopped_by = run_all(runs, FLAGS.jobs)
     logging.info(
@@ -75,7 +75,7 @@ def main(argv):
     if failed:
         logging.error("Failed: %s.", "; ".join(map(str, failed)))
     if stopped_by:
-        logging.info("Stopped by %s. The same command goes on.", stopped_by)
+        logging.info("Stopped by %s. The same command resumes.", stopped_by)
         sys.exit(128 + signal.Signals[stopped_by])
     if failed:
         sys.exit(1)

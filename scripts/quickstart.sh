@@ -12,5 +12,4 @@ if grep -qs avx512_bf16 /proc/cpuinfo; then
 fi
 .venv/bin/python -m sagan.train "${configs[@]}" --workdir="$run" "$@"
 .venv/bin/python -m sagan.sample --workdir="$run" --out="$run/grid.png"
-.venv/bin/python scripts/measure_agreement.py --workdir="$run"
 echo "The grid: $PWD/$run/grid.png (real images: $PWD/$run/samples/real.png)"

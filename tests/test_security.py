@@ -19,7 +19,7 @@ from sagan.runs.record import parse_recorded_config
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCES = sorted(
     path
-    for folder in ("sagan", "experiments", "scripts")
+    for folder in ("sagan", "experiments", "scripts", "tests/endurance")
     for path in (ROOT / folder).rglob("*.py")
 )
 # Modules and functions that run what a file holds, start programs, listen on
@@ -35,12 +35,12 @@ MODULES = {
     ),
     "socketserver": (), "torch": (), "urllib": (), "xmlrpc": (), "yaml": (),
     "subprocess": (
-        "experiments/processes.py",
+        "experiments/sweep.py",
         "sagan/distributed/processes.py",
         "sagan/runs/record.py",
-        "scripts/check_memory.py",
-        "scripts/check_replicas.py",
-        "scripts/kill_runs.py",
+        "tests/endurance/check_memory.py",
+        "tests/endurance/check_replicas.py",
+        "tests/endurance/kill_runs.py",
     ),
     "tarfile": ("sagan/evaluation/inception.py",),
 }  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import comparison, differences, overview, results
+from experiments import comparison, differences, results, tables
 from experiments.experiment import find_experiment
 from experiments.report import write_report
 
@@ -199,7 +199,7 @@ def test_report_of_a_finished_sweep(sweep, tmp_path):
 def test_drift_is_set_beside_that_of_a_repeat(sweep, tmp_path):
     text, _ = report(sweep, tmp_path / "out")
     drift = section(text, "Exploratory: drift")
-    assert "conv2d_again equals conv2d to the bit at every logged" in drift
+    assert "conv2d_again is bitwise equal to conv2d at every logged" in drift
     assert "| conv2d_again | 3 | equal throughout | 0 | 0 | 0 |" in drift
     assert "| matmul | 3 | 2 | 0.02 | 0.39 | 0.4 |" in drift
     assert "start equal but for rounding" in drift
@@ -208,7 +208,7 @@ def test_drift_is_set_beside_that_of_a_repeat(sweep, tmp_path):
     text, _ = report(sweep, tmp_path / "other")
     assert "rounding" not in section(text, "Exploratory: drift")
     run, base = (results.read_sweep(sweep)[i] for i in (-1, 2))
-    distances = results.drift(run, base)
+    [distances] = results.drifts([run], [base])
     assert distances == pytest.approx(
         {k: 0.01 * k for k in range(2, STEPS + 1, 2)}
     )
@@ -273,7 +273,7 @@ def test_runs_with_other_settings_are_pointed_out(sweep):
     path.write_text(path.read_text().replace("= 40", "= 38"))
     runs = results.read_sweep(sweep)
     arms = {"matmul": [run for run in runs if run.arm == "matmul"]}
-    text = "\n".join(overview.settings(arms))
+    text = "\n".join(tables.settings(arms))
     assert "Runs of one arm differ in train.num_steps." in text
 
 

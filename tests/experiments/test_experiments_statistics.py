@@ -51,7 +51,7 @@ def test_holm_equals_hand_values():
 
 def test_tables_of_equal_arms_seldom_show_a_difference():
     rng = np.random.default_rng(0)
-    trials, uncorrected, shown = 1500, 0, 0
+    trials, uncorrected, shown = 500, 0, 0
     for values in rng.normal(size=(trials, 6, len(SEEDS))):
         base, *arms = (dict(enumerate(row)) for row in values)
         found = [comparison.paired_difference(arm, base) for arm in arms]

@@ -1,7 +1,8 @@
 """Kills short runs at random moments and compares what becomes of them.
 
-  python scripts/kill_runs.py --folder=runs/killed --kills=50
-  python scripts/kill_runs.py --folder=runs/killed2 --kills=10 --workers=2
+  python tests/endurance/kill_runs.py --folder=runs/killed --kills=50
+  python tests/endurance/kill_runs.py --folder=runs/killed2 --kills=10 \\
+    --workers=2
 
 Trains a tiny network on the synthetic images once undisturbed. Then starts the
 same run again and again, each time killed (SIGKILL) at a moment drawn evenly
@@ -9,7 +10,7 @@ from the undisturbed run's duration, start-up included, or, for a share of the
 kills, while it writes a checkpoint; until it ends by itself. Moments are told
 by the lines of the log, so that a busy machine does not shift them. Every
 tensor of its last checkpoint, every loss and every grid must be those of the
-undisturbed run to the bit. If enough kills have not been made, another run
+undisturbed run, bitwise. If enough kills have not been made, another run
 follows. Of several workers one, drawn at random, is killed, and the others must
 end by themselves. The exit status is 1 if anything differs.
 """
@@ -26,18 +27,17 @@ import time
 
 import psutil
 from absl import app, flags
-from compare_runs import differences
 
 from sagan.cli import command, start_tensorflow
 from sagan.runs.files import PARTIAL
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("folder", None, "Of the runs; new.", required=True)
-flags.DEFINE_integer("kills", 50, "How many at least.", lower_bound=1)
-flags.DEFINE_integer("num_steps", 80, "Of a run.", lower_bound=4)
+flags.DEFINE_string("folder", None, "New folder for the runs.", required=True)
+flags.DEFINE_integer("kills", 50, "Least number of kills.", lower_bound=1)
+flags.DEFINE_integer("num_steps", 80, "Steps of a run.", lower_bound=4)
 flags.DEFINE_float("aimed", 0.3, "Share aimed at writes of checkpoints.", 0, 1)
 flags.DEFINE_integer("workers", 1, "Processes of a run.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of the moments.")
+flags.DEFINE_integer("seed", 0, "Seed for the moments.")
 
 _SETTINGS = (
     "BASE_CHANNELS = 2",
@@ -56,7 +56,7 @@ _WHERE = (
     "while drawing",
 )
 
-# In which the workers that are left end.
+# Time within which the remaining workers must end.
 _ENDING_SECONDS = 30
 
 
@@ -64,7 +64,7 @@ _ENDING_SECONDS = 30
 class Kill:
     """What a killed session left: where it was, and the steps it had made.
 
-    `seconds` are those until its other workers had ended.
+    `seconds` passed until its other workers had ended.
     """
 
     where: str
@@ -232,10 +232,10 @@ def _inspect(workdir, log, seconds):
 
 
 def _resumption(log, kill):
-    """Yields how a session went on otherwise than from the last checkpoint."""
+    """Yields how a session did not resume from the last checkpoint."""
     step = int(re.search(r"at step (\d+)", log)[1])
     if step != kill.checkpoint:
-        yield f"went on at step {step}, not {kill.checkpoint}: {log[:1000]}"
+        yield f"resumed at step {step}, not {kill.checkpoint}: {log[:1000]}"
     if "damaged" in log:
         yield f"a damaged checkpoint: {log[:1000]}"
 
@@ -245,7 +245,14 @@ def _problems(whole, run):
     from sagan.runs.checkpoints import read_checkpoint
     from sagan.runs.logs import read_metrics
 
-    found = differences(whole, run)
+    compared = subprocess.run(
+        [sys.executable, "scripts/compare_runs.py", whole, run],
+        capture_output=True,
+        text=True,
+    )
+    found = (compared.stdout + compared.stderr[-1000:]).splitlines()
+    if not compared.returncode:
+        found = []
     found += [f"leftover {path}" for path in run.rglob(f"{PARTIAL}*")]
     steps = [line["step"] for line in read_metrics(whole)]
     tensors = read_checkpoint(whole / "checkpoints")

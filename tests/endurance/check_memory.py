@@ -1,6 +1,6 @@
-"""Checks that a run holds its memory, its files and its threads.
+"""Checks that a run's memory, open files and threads do not grow.
 
-  python scripts/check_memory.py --workdir=runs/memory
+  python tests/endurance/check_memory.py --workdir=runs/memory
 
 Trains a tiny network that logs, draws and saves often, and prints the resident
 size of the process, its open files and its threads at some steps. The exit
@@ -19,9 +19,9 @@ from absl import app, flags
 from sagan.cli import command
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", None, "Folder of the run; new.", required=True)
+flags.DEFINE_string("workdir", None, "New folder for the run.", required=True)
 flags.DEFINE_list(
-    "steps", ["500", "1000", "2000", "3000", "4000", "5000"], "Of a row."
+    "steps", ["500", "1000", "2000", "3000", "4000", "5000"], "Steps to print."
 )
 flags.DEFINE_float("allowed", 20, "MB that the process may grow by.", 0)
 flags.DEFINE_multi_string("gin_bindings", [], "Settings of the run.")

@@ -1,7 +1,7 @@
-"""Are several replicas the same training as one? Losses and weights compared.
+"""Compares losses and weights of training on one replica and on several.
 
-  python scripts/check_replicas.py --data_dir=DIR
-  python scripts/check_replicas.py --gin_config=configs/synthetic.gin \\
+  python tests/endurance/check_replicas.py --data_dir=DIR
+  python tests/endurance/check_replicas.py --gin_config=configs/synthetic.gin \\
     --gin_bindings=BASE_CHANNELS=4 --cases=conditional-1
 
 Trains the same tiny network on one replica and on several: logical CPUs of one
@@ -74,8 +74,8 @@ def _mirrored(count):
 _NETWORKS = ("generator", "discriminator", "ema_generator")
 _PLAIN = str.maketrans(" ,:", "___")
 
-# Of each row: the share of the steps that it has made after each session, and
-# by what settings; None for two processes.
+# For each row, by session: the share of the steps made at its end, and the
+# settings; None for two processes.
 ROWS = {
     "1 x 16": [(1.0, ())],
     "1 x 16, other roundings": [(1.0, _OTHER_ROUNDINGS)],

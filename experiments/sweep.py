@@ -1,8 +1,10 @@
-"""Running a sweep: one process a run, some at a time, stopped in order."""
+"""Runs a sweep: one process per run, several at a time, stopped together."""
 
 import collections
 import datetime
 import fcntl
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -23,9 +25,9 @@ TAIL_LINES = 8
 def run_all(runs: Sequence[Run], jobs: int = 1) -> tuple[list[Run], str | None]:
     """Makes the runs that are not finished, `jobs` at a time, in order.
 
-    A run's output is added to `train.log` in its folder. One that fails is
-    reported and the others go on. SIGTERM and Ctrl-C are passed on to the
-    processes as SIGTERM, upon which they save and end.
+    A run's output is appended to `train.log` in its folder. One that fails is
+    reported and the others continue. SIGTERM and Ctrl-C reach the processes as
+    SIGTERM, upon which they save and end.
 
     Returns:
         The runs that failed, and the name of the signal that stopped the
@@ -34,40 +36,36 @@ def run_all(runs: Sequence[Run], jobs: int = 1) -> tuple[list[Run], str | None]:
     for run in runs:
         # The folders say what the sweep is to hold, begun or not.
         run.folder.mkdir(parents=True, exist_ok=True)
-    finished = [run for run in runs if is_finished(run)]
-    waiting = collections.deque(run for run in runs if run not in finished)
+    waiting = collections.deque(run for run in runs if not is_finished(run))
+    finished = len(runs) - len(waiting)
     logging.info(
-        "%d runs: %d finished, %d to make.",
-        len(runs),
-        len(finished),
-        len(waiting),
+        "%d runs: %d finished, %d to make.", len(runs), finished, len(waiting)
     )
     progress = _Progress(runs)
-    running, failed = {}, []
+    running, failed = [], []
     with stop_signals() as stop:
         try:
             while running or (waiting and not stop.requested):
                 while waiting and len(running) < jobs and not stop.requested:
                     run = waiting.popleft()
                     logging.info("Starting %s.", run)
-                    running[run] = _Process(run)
-                if stop.requested:
-                    for process in running.values():
+                    running.append(_Process(run))
+                for process in tuple(running):
+                    if stop.requested:
                         process.stop()
-                for run, process in tuple(running.items()):
                     if process.ended():
-                        del running[run]
-                        if not is_finished(run) and not process.stopped:
-                            failed.append(run)
-                            _report_failure(run, process)
-                        progress.show(f"{run} ended")
+                        running.remove(process)
+                        if process.failed():
+                            failed.append(process.run)
+                        progress.show(f"{process.run} ended")
                 if progress.due():
-                    progress.show(f"{', '.join(map(str, running))} running")
+                    names = ", ".join(str(process.run) for process in running)
+                    progress.show(f"{names} running")
                 time.sleep(POLL_SECONDS)
         finally:
-            # Only where this process itself fails, or is told twice to stop.
-            for process in running.values():
-                process.kill()
+            # Left only if this process itself fails, or is told twice to stop.
+            for process in running:
+                process.signal(signal.SIGKILL)
     return failed, stop.requested
 
 
@@ -78,23 +76,22 @@ def is_finished(run: Run) -> bool:
 
 
 class _Process:
-    """A run's process and its log.
+    """A run's process group and its log.
 
-    It has a process group of its own, so that Ctrl-C reaches it once, through
-    the sweep. The log is locked as long as the process lives, even if the
-    sweep is killed and started again.
+    A group of its own, so that Ctrl-C reaches it once, through the sweep. The
+    log is locked as long as the process lives, even if the sweep is killed and
+    started again.
     """
 
     def __init__(self, run):
+        self.run = run
         self.stopped = False
-        self.code = None
         self.popen = None
         self.path = run.folder / LOG_FILE
         with self.path.open("ab") as log:
             try:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self.reason = "another process is making this run"
                 return
             self.start = log.tell()
             self.popen = subprocess.Popen(
@@ -106,34 +103,38 @@ class _Process:
             )
 
     def ended(self):
-        if self.popen is None:
-            return True
-        self.code = self.popen.poll()
-        if self.code is not None:
-            self.reason = f"exit code {self.code}"
-        return self.code is not None
+        return self.popen is None or self.popen.poll() is not None
+
+    def signal(self, number):
+        if not self.ended():
+            os.killpg(self.popen.pid, number)
 
     def stop(self):
-        if self.popen and not self.stopped:
-            self.popen.terminate()
+        if not self.stopped:
+            self.signal(signal.SIGTERM)
         self.stopped = True
 
-    def kill(self):
+    def failed(self):
+        """Whether it ended unasked and unfinished, which is then reported."""
+        if self.stopped or is_finished(self.run):
+            return False
+        reason, tail = "another process is making this run", []
         if self.popen:
-            self.popen.kill()
-
-    def tail(self):
-        """Returns the last lines that the process has logged."""
-        if self.popen is None:
-            return []
-        with self.path.open("rb") as log:
-            log.seek(self.start)
-            text = log.read().decode(errors="replace")
-        return [line for line in text.splitlines() if line][-TAIL_LINES:]
+            reason = f"exit code {self.popen.returncode}"
+            text = self.path.read_bytes()[self.start :].decode(errors="replace")
+            tail = [line for line in text.splitlines() if line][-TAIL_LINES:]
+        logging.error(
+            "%s failed (%s). %s ends with:\n%s",
+            self.run,
+            reason,
+            self.path,
+            "\n".join(f"    {line}" for line in tail),
+        )
+        return True
 
 
 class _Progress:
-    """Says how far a sweep is, and how long it will take at this speed."""
+    """Logs how far a sweep is, and the time it will still take."""
 
     def __init__(self, runs):
         self.runs = runs
@@ -169,13 +170,3 @@ class _Progress:
 def _last_step(run):
     lines = read_metrics(run.folder)
     return lines[-1]["step"] if lines else 0
-
-
-def _report_failure(run, process):
-    logging.error(
-        "%s failed (%s). %s ends with:\n%s",
-        run,
-        process.reason,
-        process.path,
-        "\n".join(f"    {line}" for line in process.tail()),
-    )
