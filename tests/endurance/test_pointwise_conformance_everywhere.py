@@ -1,0 +1,50 @@
+"""Every pointwise implementation is exact at every shape there is."""
+
+import functools
+import pathlib
+
+import pytest
+from refusals import assert_refused
+
+from sagan.config import parse_config
+from sagan.discriminator import build_discriminator
+from sagan.generator import build_generator
+from sagan.profiling import conformance
+from sagan.profiling.conformance import MODES, ROUNDING
+from sagan.profiling.pointwise import Shape, pointwise_shapes
+
+SMALL_SHAPES = (
+    Shape(2, 1, 1, 5, 3),
+    Shape(2, 3, 5, 4, 7),
+    Shape(1, 4, 4, 1, 6),
+    Shape(2, 7, 2, 8, 1),
+    Shape(1, 1, 3, 1, 1),
+    Shape(1, 2, 2, 64, 16),
+)
+
+
+@functools.cache
+def shipped_shapes():
+    """Returns those of all networks in configs/, on one image."""
+    shapes = set()
+    for path in pathlib.Path("configs").glob("*.gin"):
+        # Neither deltas nor classifiers have the networks.
+        if not path.stem.startswith(("mixed_", "classifier_")):
+            parse_config([str(path)])
+            networks = build_generator(), build_discriminator()
+            shapes |= pointwise_shapes(*networks, batch_size=1)
+    # Discriminator updates see twice as many images.
+    return sorted(shape for shape in shapes if shape.batch == 1)
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_every_implementation_is_exact_at_every_shipped_shape(dtype):
+    shapes = shipped_shapes()
+    assert len(shapes) > 40
+    # scripts/check_pointwise.py goes through all modes in all dtypes.
+    modes = MODES if dtype == "float32" else ["function"]
+    _, wrong = conformance.check(shapes, [dtype], modes)
+    _, small = conformance.check(SMALL_SHAPES, [dtype])
+    for name, shape, _, mode, _ in (*wrong, *small):
+        inputs = shape.batch, shape.height, shape.width, shape.channels
+        assert_refused(name, inputs, shape.filters, dtype, mode)
