@@ -2,6 +2,8 @@
 
 import functools
 import pathlib
+import subprocess
+import sys
 
 import pytest
 from refusals import assert_refused
@@ -48,3 +50,24 @@ def test_every_implementation_is_exact_at_every_shipped_shape(dtype):
     for name, shape, _, mode, _ in (*wrong, *small):
         inputs = shape.batch, shape.height, shape.width, shape.channels
         assert_refused(name, inputs, shape.filters, dtype, mode)
+
+
+def test_the_command_checks_all_and_exits_with_1_if_one_is_wrong():
+    result = subprocess.run(
+        [
+            sys.executable,
+            "scripts/check_pointwise.py",
+            "--gin_config=configs/synthetic.gin",
+            "--gin_bindings=BASE_CHANNELS=2",
+            "--modes=function",
+        ],
+        cwd=pathlib.Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert " rows: 8 implementations, " in result.stdout, result.stderr
+    right = "convolutions and biases: all right." in result.stdout
+    wrong = "WRONG: " in result.stdout
+    assert right or wrong
+    assert result.returncode == int(wrong)

@@ -16,8 +16,7 @@ from sagan.profiling.pointwise import Shape
 
 SHAPES = (
     Shape(2, 3, 5, 4, 7),
-    Shape(2, 1, 1, 1, 6),  # One position, one channel.
-    Shape(2, 7, 2, 8, 1),  # One filter.
+    Shape(2, 1, 1, 8, 1),  # One position, one filter.
     Shape(1, 8, 8, 64, 8),  # A key of an attention block.
 )
 

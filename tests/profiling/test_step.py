@@ -16,6 +16,7 @@ from sagan.profiling.flops import graph_costs
 from sagan.profiling.op_times import seconds_by_part
 from sagan.profiling.step import REWRITES, bind_rewrites, constant_batch
 from sagan.profiling.step_benchmark import (
+    CONFIG,
     PLAIN,
     REWRITTEN,
     WITH_DATA,
@@ -23,64 +24,96 @@ from sagan.profiling.step_benchmark import (
     measure,
 )
 from sagan.profiling.step_report import lines, part_rows, rows, write
+from sagan.profiling.timing import Timing
 
-FORMS = (REWRITTEN, PLAIN)
-CONFIG = "configs/synthetic.gin"
+BINDINGS = (
+    "BASE_CHANNELS=2",
+    "ATTENTION_RESOLUTIONS=()",
+    "make_dataset.num_examples=64",
+    "train.d_steps=2",
+    "train.joint_batch=False",
+    "build_generator.fused_norm=True",
+    "build_generator.fused_resampling=False",
+    "build_generator.low_resolution_shortcut=False",
+    "build_discriminator.fused_resampling=False",
+)
+FORMS = (REWRITTEN, "without fused_norm")
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def report():
-    """Two D updates a step; small ceilings and short runs of steps."""
+    """Of the form of the config; small ceilings and short runs of steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rates, "MATRIX_SIDE", 256)
         patch.setattr(rates, "COPIED_BYTES", 8_000_000)
         patch.setattr(step_benchmark, "_INPUT_SECONDS", 0.0)
         return measure(
-            [CONFIG],
-            [
-                "BASE_CHANNELS=2",
-                "train.d_steps=2",
-                "make_dataset.num_examples=64",
-            ],
+            ["configs/synthetic.gin"],
+            BINDINGS,
             batch_size=2,
-            compare=PLAIN,
+            compare=None,
             data=True,
             data_dir=None,
             samples=3,
         )
 
 
+@pytest.fixture
+def two_forms(report):
+    """The same, as if there were two forms, the second twice as slow."""
+    mine = {key: t for key, t in report.timings.items() if key[1] == "step"}
+    slow = {
+        (FORMS[1], call): Timing(2 * t.median, 2 * t.lower, 2 * t.upper, 3)
+        for (_, call), t in mine.items()
+    }
+    fast = {(FORMS[0], call): t for (_, call), t in report.timings.items()}
+    return dataclasses.replace(
+        report,
+        steps=dict.fromkeys(FORMS, report.steps[CONFIG]),
+        timings=fast | slow,
+        seconds=dict.fromkeys(FORMS, {}),
+    )
+
+
 def test_a_step_is_that_of_the_config(report):
-    for form, rewritten in zip(FORMS, (True, False), strict=True):
-        step = report.steps[form]
-        assert (step.d_steps, step.batch_size) == (2, 2)
-        block = step.gan.generator.blocks[0]
-        assert block.norm1.fused == rewritten
-        assert block.conv1.fused == rewritten
-        assert block.low_resolution_shortcut == rewritten
-        assert step.gan.discriminator.blocks[0].conv2.fused == rewritten
-        assert step.gan.joint_batch == rewritten
+    step = report.steps[CONFIG]
+    assert (step.d_steps, step.batch_size) == (2, 2)
+    block = step.gan.generator.blocks[0]
+    assert block.norm1.fused
+    assert not block.conv1.fused
+    assert not block.low_resolution_shortcut
+    assert not step.gan.discriminator.blocks[0].conv2.fused
+    assert step.gan.discriminator.blocks[1].pool_first
+    assert not step.gan.joint_batch
     steps, updates = int(step.gan.step), int(step.gan.d_optimizer.iterations)
     step.calls["step"]()
     assert int(step.gan.step) == steps + 1
     assert int(step.gan.d_optimizer.iterations) == updates + 2
 
 
-def test_a_form_leaves_out_the_rewrite_of_its_name():
-    forms = step_benchmark._forms("fused_norm")
-    assert list(forms) == [REWRITTEN, "without fused_norm"]
-    parse_config([CONFIG])
-    bind_rewrites(forms["without fused_norm"])
-    for name, functions in REWRITES.items():
-        for function in functions:
-            bound = gin.query_parameter(f"{function}.{name}")
-            assert bound == (name != "fused_norm")
+@pytest.mark.parametrize(
+    ("compare", "name", "left_out"),
+    [
+        ("fused_norm", "without fused_norm", {"fused_norm"}),
+        (PLAIN, PLAIN, set(REWRITES)),
+    ],
+)
+def test_a_form_leaves_out_rewrites(compare, name, left_out):
+    forms = step_benchmark._forms(compare)
+    assert list(forms) == [REWRITTEN, name]
+    parse_config(["configs/synthetic.gin"])
+    for form, without in ((REWRITTEN, set()), (name, left_out)):
+        bind_rewrites(forms[form])
+        for rewrite, functions in REWRITES.items():
+            for function in functions:
+                bound = gin.query_parameter(f"{function}.{rewrite}")
+                assert bound == (rewrite not in without)
 
 
 def test_work_of_a_step_is_that_of_its_updates(report):
     """As counted from the calls in the graph of the whole step."""
-    step = report.steps[REWRITTEN]
+    step = report.steps[CONFIG]
     images, labels = constant_batch(step.gan, 2, 2)
     graph = step.gan.train_step.get_concrete_function(images, labels).graph
     calls = [
@@ -115,63 +148,46 @@ def test_the_profile_tells_parts_apart():
     assert "optimizer" not in seconds
 
 
-def test_both_forms_are_measured_in_every_call(report):
-    table = {(row["form"], row["call"]): row for row in rows(report)}
-    calls = ("D update", "G update", "step")
-    expected = {(form, call) for form in FORMS for call in calls}
-    with_data = {(REWRITTEN, WITH_DATA), (REWRITTEN, WITHOUT_DATA)}
-    assert set(table) == expected | with_data
-    for call in calls:
-        rewritten, plain = (table[form, call] for form in FORMS)
-        assert rewritten["gflop"] < plain["gflop"]
-        for row in (rewritten, plain):
-            assert row["lower"] <= row["median"] <= row["upper"]
-            assert row["share_of_conv"] > 0
-            assert row["peak_bytes"] is None or row["peak_bytes"] >= 0
-            assert row["first_step_seconds"] > row["trace_seconds"] > 0
-            assert row["compile_seconds"] >= 0
+def test_every_call_is_measured(report):
+    table = {row["call"]: row for row in rows(report)}
+    calls = ("D update", "G update", "step", WITH_DATA, WITHOUT_DATA)
+    assert tuple(table) == calls
+    d_update, g_update, step, *others = table.values()
+    assert step["gflop"] > 2 * d_update["gflop"] + g_update["gflop"]
+    assert all(row["gflop"] == step["gflop"] for row in others)
+    for row in table.values():
+        assert row["form"] == CONFIG
+        assert row["lower"] <= row["median"] <= row["upper"]
+        assert row["share_of_conv"] > 0
+        assert row["peak_bytes"] is None or row["peak_bytes"] >= 0
+        assert row["first_step_seconds"] > row["trace_seconds"] > 0
+        assert row["compile_seconds"] >= 0
 
 
 def test_parts_share_out_a_step(report):
-    for form in FORMS:
-        mine = [row for row in part_rows(report) if row["form"] == form]
-        assert 0.3 < sum(row["share"] for row in mine) < 1.0 + 1e-6
-        step = report.timings[form, "step"].median
-        for row in mine:
-            assert row["seconds"] == pytest.approx(row["share"] * step)
-            assert row["product_share"] <= row["share"] + 1e-9
-            # Work that is counted is work that was seen.
-            assert (row["gflop"] > 0) <= (row["product_share"] > 0)
+    table = part_rows(report)
+    assert 0.3 < sum(row["share"] for row in table) < 1.0 + 1e-6
+    step = report.timings[CONFIG, "step"].median
+    for row in table:
+        assert row["seconds"] == pytest.approx(row["share"] * step)
+        assert row["product_share"] <= row["share"] + 1e-9
+        # Work that is counted is work that was seen.
+        assert (row["gflop"] > 0) <= (row["product_share"] > 0)
 
 
-def test_a_step_whose_parts_are_unknown_is_reported_all_the_same(
-    report, tmp_path
+def test_two_forms_are_compared_also_where_parts_are_unknown(
+    two_forms, tmp_path
 ):
     """As under XLA, where a profile does not name operations."""
-    unknown = dataclasses.replace(report, seconds=dict.fromkeys(FORMS, {}))
-    text = lines(unknown)
+    text = lines(two_forms)
     assert sum("cannot be told apart" in line for line in text) == 2
-    assert text[-1].startswith("speedup over plain: ")
     assert any(line.startswith("throughput with data: ") for line in text)
-    write(tmp_path / "step.csv", unknown, "title")
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".png"]
-
-
-def test_the_last_line_names_the_form_without_a_rewrite(report):
-    form = "without fused_norm"
-    steps = {REWRITTEN: report.steps[REWRITTEN], form: report.steps[PLAIN]}
-    timings = {
-        (form if name == PLAIN else name, call): timing
-        for (name, call), timing in report.timings.items()
-    }
-    text = lines(
-        dataclasses.replace(report, steps=steps, timings=timings, seconds={})
-    )
-    before, after = (timings[name, "step"] for name in (form, REWRITTEN))
-    ratio = f"{before.median / after.median:.2f}"
-    assert text[-1] == f"speedup over the form without fused_norm: {ratio}"
+    assert text[-1] == "speedup over the form without fused_norm: 2.00"
+    before, after = (two_forms.timings[form, "step"] for form in FORMS)
     tie = "The quartiles of the two steps overlap: a tie."
     assert (tie in text) == before.overlaps(after)
+    write(tmp_path / "step.csv", two_forms, "title")
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".png"]
 
 
 def test_the_command_writes_tables_and_a_figure(tmp_path):
@@ -179,7 +195,7 @@ def test_the_command_writes_tables_and_a_figure(tmp_path):
         [
             sys.executable,
             "scripts/benchmark_step.py",
-            f"--gin_config={CONFIG}",
+            "--gin_config=configs/synthetic.gin",
             "--gin_bindings=BASE_CHANNELS=2",
             "--gin_bindings=ATTENTION_RESOLUTIONS=()",
             "--batch_size=2",
