@@ -1,4 +1,4 @@
-"""Says what a config costs before it is run: work, seconds, memory, days.
+"""Estimates what a config costs before it is run: work, time and memory.
 
   python -m sagan.summary --gin_config=configs/synthetic.gin --measure
   python -m sagan.summary --gin_config=configs/imagenet128.gin \\
@@ -7,6 +7,8 @@
 Without --gflops and --bandwidth the rates are measured on this machine. Give
 what convolutions reach on a device, not what its data sheet promises.
 """
+
+from dataclasses import fields
 
 from absl import app, flags
 
@@ -17,7 +19,7 @@ cli.define_config_flags()
 flags.DEFINE_float("gflops", None, "GFLOP/s that a device reaches.")
 flags.DEFINE_float("bandwidth", None, "GB/s of a device's memory.")
 flags.DEFINE_float("memory", None, "GB of a device, for the largest batch.")
-flags.DEFINE_integer("devices", 1, "That share each batch.")
+flags.DEFINE_integer("devices", 1, "Devices that share each batch.")
 flags.DEFINE_float("allreduce", None, "GB/s from a device to the next.")
 flags.DEFINE_boolean("measure", False, "Run some steps and compare.")
 
@@ -27,10 +29,11 @@ def main(argv):
         cli.start_tensorflow()
         import sagan.training.train  # noqa: F401  What configs bind.
         from sagan.config import parse_config
-        from sagan.profiling.plan import Options, report
+        from sagan.profiling.plan import Options
+        from sagan.profiling.plan_report import report
 
         options = Options(
-            **{name: FLAGS[name].value for name in Options.names()}
+            **{f.name: FLAGS[f.name].value for f in fields(Options)}
         )
         parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
         for line in report(options):

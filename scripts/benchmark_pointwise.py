@@ -5,9 +5,8 @@
     --batch_size=8 --dtypes=float32,bfloat16 --modes=function,jit --out=results
   python scripts/benchmark_pointwise.py --compare=old.csv,new.csv
 
-Writes pointwise_NAME.csv, after each shape, and .png to --out. Whatever cannot
-be told apart from the fastest, by the quartiles of its samples, is called a
-tie.
+Writes pointwise_NAME.csv, after each shape, and .png to --out. What cannot be
+told apart from the fastest, by the quartiles of its samples, is a tie.
 """
 
 import pathlib
@@ -22,7 +21,7 @@ flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
 flags.DEFINE_integer(
     "batch_size",
     None,
-    "Images a batch; the config's if not given.",
+    "Images in a batch; the config's if not given.",
     lower_bound=1,
 )
 flags.DEFINE_list("dtypes", ["float32"], "float32, bfloat16, float16.")
@@ -49,7 +48,7 @@ def main(argv):
 
 
 def _compare():
-    from sagan.profiling.pointwise import compare
+    from sagan.profiling.tables import compare
 
     if len(FLAGS.compare) != 2:
         raise app.UsageError("--compare takes two tables: old.csv,new.csv.")
@@ -60,19 +59,30 @@ def _measure():
     import tensorflow as tf
 
     from sagan.cli import check_choices
-    from sagan.config import config_name, train_settings
+    from sagan.config import (
+        config_batch_size,
+        config_name,
+        parse_config,
+        train_settings,
+    )
+    from sagan.discriminator import build_discriminator
+    from sagan.generator import build_generator
     from sagan.layers.pointwise import IMPLEMENTATIONS
-    from sagan.profiling import pointwise
+    from sagan.profiling import pointwise_benchmark as timed
     from sagan.profiling.figures import draw_pointwise
-    from sagan.profiling.pointwise import config_shapes, write_table
+    from sagan.profiling.pointwise import pointwise_shapes
+    from sagan.profiling.tables import write_table
     from sagan.runs.files import check_writable
 
     implementations = FLAGS.implementations or list(IMPLEMENTATIONS)
-    check_choices("--dtypes", FLAGS.dtypes, pointwise.DTYPES)
-    check_choices("--modes", FLAGS.modes, pointwise.MODES)
+    check_choices("--dtypes", FLAGS.dtypes, timed.DTYPES)
+    check_choices("--modes", FLAGS.modes, timed.MODES)
     check_choices("--implementations", implementations, tuple(IMPLEMENTATIONS))
-    shapes = config_shapes(
-        FLAGS.gin_config, FLAGS.gin_bindings, FLAGS.batch_size
+    parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
+    shapes = pointwise_shapes(
+        build_generator(),
+        build_discriminator(),
+        FLAGS.batch_size or config_batch_size(),
     )
     tf.config.experimental.enable_tensor_float_32_execution(
         train_settings()["tensor_float_32"]
@@ -81,7 +91,7 @@ def _measure():
     name = config_name(FLAGS.gin_config)
     out = pathlib.Path(FLAGS.out) / f"pointwise_{name}.csv"
     rows = []
-    for group in pointwise.benchmark(
+    for group in timed.benchmark(
         sorted(shapes),
         FLAGS.dtypes,
         FLAGS.modes,
@@ -102,7 +112,7 @@ def _measure():
         out.with_suffix(".png"), rows, f"{name} on {rows[0]['device']}"
     )
     logging.info("Wrote %s and .png.", out)
-    print("\n".join(pointwise.tally(rows)))
+    print("\n".join(timed.tally(rows)))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How much faster are several workers than one? Each has a core of its own.
+"""Compares several workers, each on a core of its own, with one.
 
   python scripts/benchmark_scaling.py --gin_config=configs/cifar10.gin \\
     --gin_bindings=BASE_CHANNELS=16
 
-Times a training step of one worker, and of several that each have as large a
-batch, so that they make as many times the images; and the all-reduce of the
-gradients by itself. Images are constant: no data set is needed. The runs take
-turns, since a machine's speed drifts; medians are printed with the range.
+Times a training step of one worker and of several with the same batch each,
+and the all-reduce of the gradients by itself. Images are constant: no data set
+is needed. The runs take turns, since a machine's speed drifts; medians are
+printed with their range.
 """
 
 import json
@@ -24,15 +24,15 @@ from sagan.distributed.processes import run_workers
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", ["configs/cifar10.gin"], "Configs.")
 flags.DEFINE_multi_string("gin_bindings", [], "Settings that override them.")
-flags.DEFINE_integer("workers", 2, "How many are compared with one.")
-flags.DEFINE_integer("batch_size", 32, "Images a worker.")
-flags.DEFINE_integer("samples", 15, "Steps that are timed in a run.")
+flags.DEFINE_integer("workers", 2, "Workers to compare with one.")
+flags.DEFINE_integer("batch_size", 32, "Images in a batch of a worker.")
+flags.DEFINE_integer("samples", 15, "Steps timed in a run.")
 flags.DEFINE_integer("repeats", 3, "Runs of each.")
 flags.DEFINE_string("measured", None, "File for a worker's times (internal).")
 
 
 def measure():
-    """What each worker does: times the step; the first one writes it down."""
+    """Times the step in a worker; the first one writes the times."""
     start_tensorflow()
 
     import sagan.training.train  # noqa: F401  Registers what configs bind.
@@ -83,26 +83,32 @@ def main(argv):
         for _ in range(FLAGS.repeats):
             for workers, seconds in results.items():
                 seconds.append(run(workers))
-        one, several = results.values()
-        for workers, seconds in results.items():
-            for name in ("step", "allreduce"):
-                values = sorted(s[name] for s in seconds)
-                print(
-                    f"{workers} workers, {name}: "
-                    f"{statistics.median(values):.4f} s "
-                    f"[{values[0]:.4f}, {values[-1]:.4f}]"
-                )
-        pairs = list(zip(one, several, strict=True))
-        efficiency = sorted(a["step"] / b["step"] for a, b in pairs)
-        share = sorted(b["allreduce"] / b["step"] for b in several)
-        for name, values in (
-            ("Efficiency (1 is as many times faster as workers)", efficiency),
-            ("Share of the gradients' all-reduces", share),
-        ):
-            print(
-                f"{name}: {statistics.median(values):.2f} "
-                f"[{values[0]:.2f}, {values[-1]:.2f}]"
-            )
+        for line in _report(results):
+            print(line)
+
+
+def _report(results):
+    """Yields lines with the medians and ranges of all runs."""
+    for workers, seconds in results.items():
+        for name in ("step", "allreduce"):
+            times = _range((s[name] for s in seconds), ".4f", " s")
+            yield f"{workers} workers, {name}: {times}"
+    one, several = results.values()
+    efficiency = (
+        a["step"] / b["step"] for a, b in zip(one, several, strict=True)
+    )
+    share = (b["allreduce"] / b["step"] for b in several)
+    yield (
+        "Efficiency (1 is as many times faster as workers): "
+        + _range(efficiency, ".2f")
+    )
+    yield f"Share of the gradients' all-reduces: {_range(share, '.2f')}"
+
+
+def _range(values, form, unit=""):
+    values = sorted(values)
+    median = statistics.median(values)
+    return f"{median:{form}}{unit} [{values[0]:{form}}, {values[-1]:{form}}]"
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@
 
 Writes step_NAME.csv, _parts.csv and .png to --out. --compare=plain times the
 step without the exact rewrites of docs/performance.md in turn with the one that
-has them all, --compare=fused_norm the step without that rewrite, and the last
-line is the ratio of the two.
+has them all, --compare=fused_norm the step without that one, and the last line
+is the ratio of the two.
 """
 
 import pathlib
@@ -24,17 +24,17 @@ flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
 flags.DEFINE_integer(
     "batch_size",
     None,
-    "Images an update; the config's if not given.",
+    "Images in a batch; the config's if not given.",
     lower_bound=1,
 )
 flags.DEFINE_string(
     "compare",
     None,
-    "Form to compare with: plain, or a rewrite that it is to be without.",
+    "Form to compare with: plain, or the name of a rewrite to leave out.",
 )
 flags.DEFINE_integer("samples", 9, "Samples of each timing.", lower_bound=3)
 flags.DEFINE_bool("with_data", False, "Also time it with the config's images.")
-flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
+flags.DEFINE_string("data_dir", None, "Folder of TFDS data sets.")
 flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
 
 
@@ -44,7 +44,8 @@ def main(argv):
         from sagan.cli import check_choices
         from sagan.config import config_name
         from sagan.profiling.step import REWRITES
-        from sagan.profiling.step_report import PLAIN, lines, measure, write
+        from sagan.profiling.step_benchmark import PLAIN, measure
+        from sagan.profiling.step_report import lines, write
         from sagan.runs.files import check_writable
 
         if FLAGS.compare is not None:

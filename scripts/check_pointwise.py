@@ -3,12 +3,15 @@
   python scripts/check_pointwise.py
   python scripts/check_pointwise.py --gin_config=configs/celeba.gin
 
-Compares every implementation, values and both gradients, with a loop over
-positions in float64. Prints the largest error of each, in units of what
-rounding explains; above 1 is wrong, and the exit status is then 1. Without a
-config it takes the shapes of all networks in configs/. A GPU's TF32 is off.
+Compares every implementation, values and both gradients, with products in
+float64. Prints the largest error of each, in units of what rounding explains;
+above 1 is wrong. Then the other convolutions and the biases, which have one
+implementation, pass the check that a run starts with. The exit status is 1 if
+anything is wrong. Without a config it takes all networks in configs/. TF32 is
+off.
 """
 
+import dataclasses
 import pathlib
 import sys
 import time
@@ -20,7 +23,7 @@ from sagan.cli import command, start_tensorflow
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
 flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
-flags.DEFINE_integer("batch_size", 1, "Images a batch.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 1, "Images in a batch.", lower_bound=1)
 flags.DEFINE_list("dtypes", ["float32", "bfloat16", "float16"], "Some only.")
 flags.DEFINE_list(
     "modes",
@@ -48,7 +51,7 @@ def _check():
     check_choices("--modes", FLAGS.modes, conformance.MODES)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     started = time.perf_counter()
-    shapes = _shapes()
+    shapes, others = _networks()
     worst, wrong = conformance.check(shapes, FLAGS.dtypes, FLAGS.modes)
     print(f"{'':18}" + "".join(f"{name:>16}" for name in IMPLEMENTATIONS))
     for dtype in FLAGS.dtypes:
@@ -56,36 +59,65 @@ def _check():
             found = (worst[dtype, mode, name] for name in IMPLEMENTATIONS)
             line = "".join(f"{error:16.3f}" for error in found)
             print(f"{dtype:10}{mode:8}{line}")
-    for line in wrong:
-        print(f"WRONG: {line}")
+    for case in wrong:
+        print("WRONG:", *case)
+    right = _check_others(others, describe_machine()) and not wrong
     print(
         f"{len(worst) * len(shapes)} rows: {len(IMPLEMENTATIONS)} "
         f"implementations, {len(shapes)} shapes, {len(FLAGS.dtypes)} dtypes, "
         f"{len(FLAGS.modes)} modes; {time.perf_counter() - started:.0f} s on "
         f"{describe_machine()}."
     )
-    return not wrong
+    return right
 
 
-def _shapes():
-    """Those for one batch; discriminator updates see twice as many images."""
-    from sagan.profiling.pointwise import config_shapes
+def _networks():
+    """Returns the shapes of 1x1 convolutions, and all other operations.
 
-    configs = [FLAGS.gin_config] if FLAGS.gin_config else _shipped()
-    return sorted(
-        {
-            shape
-            for config in configs
-            for shape in config_shapes(
-                config, FLAGS.gin_bindings, FLAGS.batch_size
-            )
-            if shape.batch == FLAGS.batch_size
-        }
+    Shapes are those for one batch; discriminator updates see twice as many
+    images.
+    """
+    from sagan.config import config_batch_size, parse_config
+    from sagan.discriminator import build_discriminator
+    from sagan.generator import build_generator
+    from sagan.layers.numerics.operations import network_operations
+    from sagan.profiling.pointwise import pointwise_shapes
+
+    shapes, operations = set(), set()
+    for config in [FLAGS.gin_config] if FLAGS.gin_config else _shipped():
+        parse_config(config, FLAGS.gin_bindings)
+        networks = build_generator(), build_discriminator()
+        shapes |= pointwise_shapes(*networks, FLAGS.batch_size)
+        for network in networks:
+            operations |= set(network_operations(network, config_batch_size()))
+    return (
+        sorted(shape for shape in shapes if shape.batch == FLAGS.batch_size),
+        [o for o in operations if not o.is_pointwise],
     )
 
 
+def _check_others(operations, machine):
+    """Checks operations in all dtypes and modes as a run does."""
+    from sagan.layers.numerics.check import check_operations
+
+    right = True
+    for dtype in FLAGS.dtypes:
+        cases = sorted(
+            {dataclasses.replace(o, dtype=dtype) for o in operations}
+        )
+        for mode in FLAGS.modes:
+            try:
+                check_operations(cases, machine, mode)
+            except ValueError as error:
+                print(f"WRONG: {mode}: {error}")
+                right = False
+    if right:
+        print(f"{len(cases)} other convolutions and biases: all right.")
+    return right
+
+
 def _shipped():
-    """All configs but deltas and classifiers, which have not the networks."""
+    """Returns the configs of networks: neither deltas nor classifiers."""
     paths = sorted(pathlib.Path("configs").glob("*.gin"))
     others = ("mixed_", "classifier_")
     return [[str(p)] for p in paths if not p.stem.startswith(others)]

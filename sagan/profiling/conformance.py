@@ -1,4 +1,4 @@
-"""Whether every implementation of the 1x1 convolution computes the same."""
+"""Compares all implementations of the 1x1 convolution with float64."""
 
 import math
 
@@ -12,32 +12,37 @@ from sagan.layers.numerics.deviations import (
     compiled,
     tolerance,
 )
+from sagan.layers.numerics.exact import exact_results
 from sagan.layers.pointwise import IMPLEMENTATIONS
+from sagan.profiling.pointwise import with_gradients
 
 
-def errors(shape, dtype: str, modes=MODES, seed: int = 0):
-    """Compares all implementations with a loop over positions in float64.
+def errors(shape, dtype: str, modes=MODES):
+    """Compares all implementations with products in float64.
 
     Args:
         shape: A `Shape` of `sagan.profiling.pointwise`.
         dtype: Key of `ROUNDING`.
         modes: Some of `MODES`.
-        seed: Of the normal operands.
 
     Returns:
-        By mode, implementation and entry of `RESULTS` the largest error, in
+        By mode, implementation and entry of `RESULTS` the largest error in
         units of the tolerance: above 1, or NaN, is wrong.
     """
-    operands = _operands(shape, dtype, seed)
-    expected = _loop(*(np.float64(tensor) for tensor in operands))
-    tolerances = list(_tolerances(expected, shape, dtype))
+    operands = _operands(shape, dtype)
+    every = map(np.arange, (shape.batch, shape.channels, shape.filters))
+    inputs, kernel, direction = map(np.float64, operands)
+    exact = [
+        (value, tolerance(value, root, terms, dtype))
+        for value, root, terms in exact_results(
+            inputs, kernel, direction, None, *every
+        )
+    ]
     return {
         (mode, name, result): float(np.max(np.abs(np.float64(value) - e) / t))
         for mode in modes
-        for name, values in _all(mode, operands)(*operands).items()
-        for result, value, (e, t) in zip(
-            RESULTS, values, tolerances, strict=True
-        )
+        for name, values in compiled(_all, mode, operands)(*operands).items()
+        for result, value, (e, t) in zip(RESULTS, values, exact, strict=True)
     }
 
 
@@ -51,69 +56,36 @@ def check(shapes, dtypes=tuple(ROUNDING), modes=MODES):
 
     Returns:
         The largest error by dtype, mode and implementation, in units of the
-        tolerance, infinite for a NaN; and a line on each that is wrong.
+        tolerance, infinite for a NaN; and what is wrong, as tuples of
+        implementation, shape, dtype, mode and result.
     """
     worst, wrong = {}, []
     for dtype in dtypes:
         for shape in shapes:
-            for key, error in errors(shape, dtype, modes).items():
-                mode, name, result = key
+            for (mode, name, result), error in errors(
+                shape, dtype, modes
+            ).items():
                 if not error <= 1:
-                    wrong.append(f"{name} {shape} {dtype} {mode} {result}")
+                    wrong.append((name, shape, dtype, mode, result))
                     error = math.inf if math.isnan(error) else error
                 row = dtype, mode, name
                 worst[row] = max(worst.get(row, 0.0), error)
     return worst, wrong
 
 
-def _operands(shape, dtype, seed):
-    rng = np.random.default_rng(seed)
+def _operands(shape, dtype):
+    rng = np.random.default_rng(0)
     leading = (shape.batch, shape.height, shape.width)
-    return [
-        tf.cast(rng.normal(size=size), dtype)
-        for size in (
-            (*leading, shape.channels),
-            (1, 1, shape.channels, shape.filters),
-            (*leading, shape.filters),
-        )
-    ]
-
-
-def _all(mode, operands):
-    """Returns a function of the operands: by name the outputs and gradients."""
-
-    def run(inputs, kernel, direction):
-        results = {}
-        for name, implementation in IMPLEMENTATIONS.items():
-            with tf.GradientTape() as tape:
-                tape.watch((inputs, kernel))
-                outputs = implementation(inputs, kernel)
-            gradients = tape.gradient(outputs, (inputs, kernel), direction)
-            results[name] = (outputs, *gradients)
-        return results
-
-    return compiled(run, mode, operands)
-
-
-def _loop(inputs, kernel, direction):
-    """Yields `RESULTS`, and for each the root of the sum of squared terms."""
-    matrix = kernel[0, 0]
-    outputs, d_inputs = np.zeros_like(direction), np.zeros_like(inputs)
-    d_kernel = np.zeros_like(kernel)
-    for position in np.ndindex(inputs.shape[:3]):
-        outputs[position] = inputs[position] @ matrix
-        d_inputs[position] = matrix @ direction[position]
-        d_kernel[0, 0] += np.outer(inputs[position], direction[position])
-    yield outputs, np.sqrt(inputs**2 @ matrix**2)
-    yield d_inputs, np.sqrt(direction**2 @ matrix.T**2)
-    inputs, direction = (
-        x.reshape(-1, x.shape[-1]) for x in (inputs, direction)
+    sizes = (
+        (*leading, shape.channels),
+        (1, 1, shape.channels, shape.filters),
+        (*leading, shape.filters),
     )
-    yield d_kernel, np.sqrt(inputs.T**2 @ direction**2)[None, None]
+    return [tf.cast(rng.normal(size=size), dtype) for size in sizes]
 
 
-def _tolerances(expected, shape, dtype):
-    """Yields values and how far a right implementation may be from them."""
-    terms = (shape.channels, shape.filters, shape.positions)
-    for (value, root), n in zip(expected, terms, strict=True):
-        yield value, tolerance(value, root, n, dtype)
+def _all(*operands):
+    return {
+        name: with_gradients(implementation)(*operands)
+        for name, implementation in IMPLEMENTATIONS.items()
+    }

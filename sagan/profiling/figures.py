@@ -1,4 +1,4 @@
-"""The pictures of the benchmarks."""
+"""Figures of the benchmarks."""
 
 import pathlib
 
@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 def draw_pointwise(path, rows: list[dict[str, object]], title: str) -> None:
     """Draws seconds relative to one implementation at each shape.
 
-    That is `conv2d`, or without it the first there is. One panel for each
-    dtype, mode and pass; bars are quartiles.
+    That is `conv2d`, or without it the first one. One panel for each dtype,
+    mode and pass; bars are quartiles.
     """
-    panels = list(
-        dict.fromkeys((r["dtype"], r["mode"], r["pass"]) for r in rows)
-    )
+    panels = {}
+    for row in rows:
+        panel = ", ".join((row["dtype"], row["mode"], row["pass"]))
+        panels.setdefault(panel, []).append(row)
     shapes = list(dict.fromkeys(row["shape"] for row in rows))
     names = list(dict.fromkeys(row["implementation"] for row in rows))
     unit = "conv2d" if "conv2d" in names else names[0]
@@ -22,10 +23,9 @@ def draw_pointwise(path, rows: list[dict[str, object]], title: str) -> None:
         layout="constrained",
     )
     axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
-    for axis, panel in zip(axes, panels, strict=True):
-        mine = [r for r in rows if (r["dtype"], r["mode"], r["pass"]) == panel]
+    for axis, (panel, mine) in zip(axes, panels.items(), strict=True):
         _draw_panel(axis, mine, shapes, names, unit)
-        axis.set_title(", ".join(panel), fontsize=9)
+        axis.set_title(panel, fontsize=9)
     axes[0].legend(fontsize=7, ncols=4)
     axes[-1].set_xticks(range(len(shapes)), shapes, rotation=60, fontsize=7)
     figure.suptitle(f"{title}\nseconds / seconds of {unit}")
@@ -38,17 +38,13 @@ def _draw_panel(axis, rows, shapes, names, unit):
     }
     for i, name in enumerate(names):
         mine = [row for row in rows if row["implementation"] == name]
-        lower, middle, upper = (
-            [row[key] / base[row["shape"]] for row in mine]
-            for key in ("lower", "median", "upper")
-        )
         offset = 0.7 * (i + 0.5) / len(names) - 0.35
         axis.errorbar(
             [shapes.index(row["shape"]) + offset for row in mine],
-            middle,
+            [row["median"] / base[row["shape"]] for row in mine],
             [
-                [m - low for m, low in zip(middle, lower, strict=True)],
-                [high - m for m, high in zip(middle, upper, strict=True)],
+                [(r["median"] - r["lower"]) / base[r["shape"]] for r in mine],
+                [(r["upper"] - r["median"]) / base[r["shape"]] for r in mine],
             ],
             fmt=".",
             markersize=4,
@@ -65,10 +61,10 @@ def draw_step(path, timings, seconds, title: str) -> None:
     """Draws the seconds of each call, and of the parts of a step.
 
     Args:
-        path: Of the PNG file.
+        path: Path of the PNG file.
         timings: `Timing` by form and call.
         seconds: By form, `PartSeconds` by part.
-        title: Of the figure.
+        title: Title of the figure.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -104,7 +100,7 @@ def draw_step(path, timings, seconds, title: str) -> None:
 
 
 def _save(figure, path):
-    """Writes the file whole or not at all."""
+    """Writes the whole file or nothing."""
     path = pathlib.Path(path)
     partial = path.with_suffix(".partial.png")
     figure.savefig(partial, dpi=90)

@@ -1,8 +1,8 @@
-"""What a traced function has to do: FLOPs and bytes of every operation.
+"""FLOPs and bytes of every operation of a traced function.
 
 Counted from the graph, after dropping what nothing depends on, as TensorFlow
-does before it runs one. Operations are told apart by the layer whose name is
-in theirs, forward and backward alike.
+does before it runs one. Each operation belongs to a part of a training step by
+the name scope of its layer, forward and backward alike.
 """
 
 import collections
@@ -13,22 +13,25 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-# Pattern of a component of an operation's name, and the part it belongs to;
-# the first that fits decides.
-_PARTS = (
-    (r"spectral_norm(_\d+)*", "spectral norm"),
-    (r"(upsample|downsample)(_\d+)*", "resampling"),
-    (r"conv3x3(_\d+)*|conv", "3x3 convolutions"),
-    (r"(pointwise|shortcut|[fghv]|reduce|expand)(_\d+)*", "1x1 convolutions"),
-    (r"attention_\d+(_\d+)*|query_blocks(_\d+)*", "attention map"),
-    (r"batch_norm(_\d+)*", "batch norm"),
-    (r"(adam|loss_scale_optimizer)(_\d+)*", "optimizer"),
-    (r"(dense|class_embedding)(_\d+)*", "dense and embedding"),
-    (r"(relu|relugrad|add|addn)(_\d+)*", "relu and sums"),
-)
-PARTS = (*dict.fromkeys(part for _, part in _PARTS), "other")
-
-
+# Name scopes of each part, without the numbers that make them unique. The
+# first part that has one of an operation's scopes decides.
+_SCOPES = {
+    "spectral norm": {"spectral_norm"},
+    "resampling": {"upsample", "downsample"},
+    "3x3 convolutions": {"conv3x3", "conv"},
+    "1x1 convolutions": {
+        "pointwise", "shortcut", "f", "g", "h", "v", "reduce", "expand",
+    },
+    "attention map": {"attention", "query_blocks"},
+    "batch norm": {"batch_norm"},
+    "optimizer": {"adam", "loss_scale_optimizer"},
+    "dense and embedding": {"dense", "class_embedding"},
+}  # fmt: skip
+# Outside of these scopes; oneDNN puts "_Mkl" before a type.
+_SUMS = ("Relu", "ReluGrad", "Add", "AddV2", "AddN")
+PARTS = (*_SCOPES, "relu and sums", "other")
+LOOPS = ("While", "StatelessWhile")
+_BRANCHES = ("If", "StatelessIf")
 # They move no data, or none in proportion to a batch.
 _FREE = {
     "Const", "Placeholder", "Identity", "IdentityN", "NoOp", "ReadVariableOp",
@@ -38,15 +41,15 @@ _FREE = {
 
 @dataclasses.dataclass(frozen=True)
 class OpCost:
-    """Of one operation.
+    """Cost of one operation.
 
     Attributes:
-        name: In the graph.
-        type: As "Conv2D".
-        part: Of `PARTS`.
-        flops: Of a convolution or matrix product, a multiply-add being two;
-            0 for everything else.
-        bytes: Read and written, if each operand passes once.
+        name: Name in the graph.
+        type: Type, as "Conv2D".
+        part: One of `PARTS`.
+        flops: FLOPs of a convolution or matrix product, two for each
+            multiply-add; 0 for everything else.
+        bytes: Bytes read and written if each operand is moved once.
     """
 
     name: str
@@ -59,8 +62,8 @@ class OpCost:
 def graph_costs(function) -> list[OpCost]:
     """Returns the costs of a concrete function, in its graph's order.
 
-    All shapes must be known, and how often loops run. Of two branches the one
-    with more bytes counts. Functions that it calls are not looked into.
+    All shapes and the lengths of loops must be known. Of two branches the one
+    that moves more bytes counts. Functions that it calls are not counted.
     """
     return list(_costs(function.graph, ""))
 
@@ -70,14 +73,14 @@ def _costs(graph, scope):
         name = scope + op.name
         if op.type in _FREE:
             continue
-        if op.type in ("While", "StatelessWhile"):
-            # Its first two inputs are the counter and where it ends.
+        if op.type in LOOPS:
+            # The first two inputs are the counter and its end.
             times = tf.get_static_value(op.inputs[1])
             if times is None or times < 0:
                 raise ValueError(f"The loop {name} has no known length.")
             body = graph._get_function(op.get_attr("body").name).graph
             yield from int(times) * list(_costs(body, f"{name}/"))
-        elif op.type in ("If", "StatelessIf"):
+        elif op.type in _BRANCHES:
             branches = (
                 graph._get_function(op.get_attr(branch).name).graph
                 for branch in ("then_branch", "else_branch")
@@ -85,28 +88,32 @@ def _costs(graph, scope):
             costs = [list(_costs(branch, f"{name}/")) for branch in branches]
             yield from max(costs, key=lambda c: sum(cost.bytes for cost in c))
         else:
-            yield OpCost(name, op.type, part_of(name), _flops(op), _bytes(op))
+            part = part_of(name, op.type)
+            yield OpCost(name, op.type, part, _flops(op), _bytes(op))
 
 
 def flops_by_part(costs: Iterable[OpCost]) -> dict[str, int]:
-    """Returns the sums of FLOPs, of the parts that have any."""
+    """Returns the FLOPs of each part that has any."""
     sums = collections.Counter()
     for cost in costs:
         sums[cost.part] += cost.flops
     return {part: sums[part] for part in PARTS if sums[part]}
 
 
-def part_of(name: str) -> str:
-    """Returns the part of a step that an operation belongs to, by its name."""
-    components = name.lower().split("/")
-    for pattern, part in _PARTS:
-        if any(re.fullmatch(pattern, component) for component in components):
+def part_of(name: str, kind: str) -> str:
+    """Returns the part of a step that an operation of a type belongs to."""
+    scopes = {
+        re.sub(r"(_\d+)+$", "", scope) for scope in name.lower().split("/")
+    }
+    for part, known in _SCOPES.items():
+        if scopes & known:
             return part
-    return "other"
+    sums = kind.rpartition("_Mkl")[2] in _SUMS
+    return "relu and sums" if sums else "other"
 
 
 def needed_operations(graph) -> list:
-    """Returns what outputs and side effects depend on, in the graph's order."""
+    """Returns what outputs and side effects depend on, in graph order."""
     waiting = [tensor.op for tensor in graph.outputs] + list(
         graph.control_outputs
     )
@@ -136,7 +143,7 @@ def _patch(kernel):
 
 
 def _flops(op):
-    # Of a convolution: for each number on the filters' side a patch of inputs.
+    # A convolution multiplies a patch for each number on the filters' side.
     if op.type == "Conv2D":
         return 2 * _size(op.outputs[0]) * _patch(op.inputs[1])
     if op.type == "Conv2DBackpropInput":
@@ -155,7 +162,7 @@ def _flops(op):
 
 
 def _einsum_products(op):
-    """Product of the sizes of all axes, those of an ellipsis included."""
+    """Returns the product of all axes' sizes, those of an ellipsis included."""
     terms = op.get_attr("equation").decode().split("->")[0].split(",")
     sizes, leading = {}, ()
     for term, tensor in zip(terms, op.inputs, strict=True):
@@ -170,5 +177,5 @@ def _einsum_products(op):
 
 def _bytes(op):
     if op.type in ("StridedSlice", "Slice", "GatherV2", "ResourceGather"):
-        return 2 * sum(map(tensor_bytes, op.outputs))  # Of what they take.
+        return 2 * sum(map(tensor_bytes, op.outputs))  # Only what they take.
     return sum(map(tensor_bytes, (*op.inputs, *op.outputs)))

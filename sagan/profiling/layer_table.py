@@ -1,32 +1,38 @@
-"""What each layer of a network costs for one image."""
+"""What each layer of a network costs for one image, as a table."""
 
 import collections
 import dataclasses
 from collections.abc import Callable
-from unittest import mock
 
-import keras
 import tensorflow as tf
 
 from sagan.layers.initialization import layer_paths
 from sagan.layers.pointwise import Pointwise
-from sagan.profiling.flops import graph_costs, needed_operations, tensor_bytes
+from sagan.profiling.flops import (
+    LOOPS,
+    graph_costs,
+    needed_operations,
+    tensor_bytes,
+)
+from sagan.profiling.recorder import trace_network, wrapped
 
 REST = "relu, sums, resampling"
+_LINE = "{:26}{:>12}{:>13}{:>11}{:>11}{:>7}"
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerCost:
-    """Of one layer, the layers within it left out.
+    """Cost of one layer, without the layers inside it.
 
     Attributes:
         name: Where the network holds it, as "blocks[0].conv1".
-        shape: Of the output for one image, `(height, width, channels)`.
-        parameters: Trainable numbers.
-        multiply_adds: Of one image forward. What is made from the weights
+        shape: Output shape for one image, `(height, width, channels)`.
+        parameters: Number of trainable parameters.
+        multiply_adds: Of one image forward. What is computed from the weights
             alone, once for a whole batch, does not count: spectral norm and
             merged kernels.
-        activation_bytes: Of all that the layer makes from one image, forward.
+        activation_bytes: Size of all tensors that the layer makes from one
+            image, forward.
         is_pointwise: Whether it is a 1x1 convolution.
     """
 
@@ -41,57 +47,45 @@ class LayerCost:
 def layer_costs(network) -> list[LayerCost]:
     """Returns the costs of a network's layers, in the order they run.
 
-    The layers are those that have weights of their own, attention blocks with
-    their map among them; the last row, `REST`, is everything else.
+    The layers are those that have weights of their own, including attention
+    blocks with their map; the last row, `REST`, is everything else.
 
     Args:
         network: A `Generator` or a `Discriminator` whose f, g and h are
             separate products.
     """
-    if hasattr(network, "latent_dim"):
-        inputs = tf.TensorSpec([1, network.latent_dim])
-    else:
-        inputs = tf.TensorSpec([1, *network.image_shape])
     calls = []
-    with mock.patch.object(keras.layers.Layer, "__call__", _recorder(calls)):
-        function = tf.function(
-            lambda inputs, labels: network(inputs, labels, training=False),
-            autograph=False,
-        ).get_concrete_function(inputs, tf.TensorSpec([1], tf.int32))
-    work = _work(function)
-    rows = []
+    # Keras has no public walk.
+    with wrapped(network._flatten_layers(), "call", _recorder(calls)):
+        function = trace_network(network, 1)
+    work = _work_per_image(function)
     paths = {id(layer): path for path, layer in layer_paths(network).items()}
+    rows = []
     for layer, shape, names in calls:
-        own = _own_parameters(layer)
-        if own:
-            name = paths[id(layer)]
+        parameters = _own_parameters(layer)
+        if parameters:
+            mine = _total(work.pop(name) for name in names & work.keys())
             pointwise = isinstance(layer, Pointwise)
-            rows.append(LayerCost(name, shape, own, *work(names), pointwise))
-    listed = {id(layer) for layer, *_ in calls if _own_parameters(layer)}
-    rest = [
-        name
-        for layer, _, names in calls
-        if id(layer) not in listed
-        for name in names
-    ]
-    return [*rows, LayerCost(REST, (), 0, *work(rest), False)]
+            rows.append(
+                LayerCost(paths[id(layer)], shape, parameters, *mine, pointwise)
+            )
+    return [*rows, LayerCost(REST, (), 0, *_total(work.values()), False)]
 
 
 def _recorder(calls: list) -> Callable:
-    """Makes a `Layer.__call__` that notes the operations each layer adds.
+    """Returns a wrapper of `call` that records the operations of each layer.
 
-    It appends `(layer, output shape, names of its own operations)` to `calls`
-    where the layer starts to run.
+    It appends `(layer, output shape, names of its own operations)` to `calls`,
+    in the order in which layers start to run.
     """
-    call = keras.layers.Layer.__call__
-    within = []  # For each layer under way, the names its inner layers made.
+    within = []  # Names made by the inner layers of each layer being called.
 
-    def record(layer, *args, **kwargs):
+    def record(layer, call, *args, **kwargs):
         graph = tf.compat.v1.get_default_graph()
         place, first = len(calls), len(graph.get_operations())
         calls.append(None)
         within.append(set())
-        outputs = call(layer, *args, **kwargs)
+        outputs = call(*args, **kwargs)
         made = {op.name for op in graph.get_operations()[first:]}
         own = made - within.pop()
         if within:
@@ -102,38 +96,39 @@ def _recorder(calls: list) -> Callable:
     return record
 
 
-def _work(function) -> Callable:
-    """Returns what adds up multiply-adds and bytes of named operations.
+def _work_per_image(function) -> dict[str, tuple[int, int]]:
+    """Returns multiply-adds and bytes by operation.
 
     Only of operations that depend on the function's arguments.
     """
-    arguments = {tensor.op.name for tensor in function.graph.inputs}
-    arguments -= {tensor.op.name for tensor in function.graph.internal_captures}
-    costs = graph_costs(function)
+    graph, costs = function.graph, graph_costs(function)
     flops = collections.Counter()
     for cost in costs:
         flops[cost.name] += cost.flops
-    per_image = {}
-    dependent = set(arguments)
-    for op in needed_operations(function.graph):
-        # The shape of a tensor is known without it.
-        if op.type == "Shape":
+    dependent = {tensor.op.name for tensor in graph.inputs}
+    dependent -= {tensor.op.name for tensor in graph.internal_captures}
+    work = {}
+    for op in needed_operations(graph):
+        # The shape of a tensor does not depend on its values.
+        if op.type == "Shape" or not any(
+            tensor.op.name in dependent for tensor in op.inputs
+        ):
             continue
-        if any(tensor.op.name in dependent for tensor in op.inputs):
-            dependent.add(op.name)
-            size = sum(map(tensor_bytes, op.outputs))
-            if op.type in ("While", "StatelessWhile"):
-                inside = f"{op.name}/"
-                within = (c.flops for c in costs if c.name.startswith(inside))
-                per_image[op.name] = sum(within) // 2, size
-            elif op.name in flops:
-                per_image[op.name] = flops[op.name] // 2, size
-
-    def work(names):
-        found = [per_image[name] for name in names if name in per_image]
-        return sum(f for f, _ in found), sum(size for _, size in found)
-
+        dependent.add(op.name)
+        if op.type in LOOPS:
+            inside = f"{op.name}/"
+            total = sum(c.flops for c in costs if c.name.startswith(inside))
+        elif op.name in flops:
+            total = flops[op.name]
+        else:
+            continue
+        work[op.name] = total // 2, sum(map(tensor_bytes, op.outputs))
     return work
+
+
+def _total(work):
+    work = list(work)
+    return sum(flops for flops, _ in work), sum(size for _, size in work)
 
 
 def _own_parameters(layer):
@@ -146,4 +141,55 @@ def _own_parameters(layer):
         variable.value.shape.num_elements()
         for variable in layer.trainable_variables
         if id(variable) not in inner
+    )
+
+
+def layer_table(
+    title: str, plain: list[LayerCost], rewritten: list[LayerCost]
+) -> list[str]:
+    """Returns the lines of one network's table.
+
+    Args:
+        title: Name of the network.
+        plain: Its layers with neither `fused_resampling` nor
+            `low_resolution_shortcut`.
+        rewritten: Its layers with both; parameters and bytes are of these.
+    """
+    others = {row.name: row for row in plain}
+    head = ("output", "parameters", "plain", "rewritten", "made")
+    pointwise = [
+        [row for row in rows if row.is_pointwise] for rows in (plain, rewritten)
+    ]
+    shares = [
+        f"{part / whole:.1%}"
+        for part, whole in zip(
+            _sums(*pointwise), _sums(plain, rewritten), strict=True
+        )
+    ]
+    return [
+        f"{'million multiply-adds':>73}{'MB':>7}",
+        _LINE.format(f"{title}, one image", *head),
+        *(_line(r.name, r.shape, [others[r.name]], [r]) for r in rewritten),
+        _line("total", (), plain, rewritten),
+        _LINE.format("held by 1x1 convolutions", "", *shares),
+    ]
+
+
+def _line(name, shape, plain, rewritten):
+    parameters, *others = _sums(plain, rewritten)
+    return _LINE.format(
+        name,
+        "x".join(map(str, shape)),
+        f"{parameters:,}",
+        *(f"{value / 1e6:,.2f}" for value in others),
+    )
+
+
+def _sums(plain, rewritten):
+    """Returns the numbers of a line."""
+    return (
+        sum(row.parameters for row in rewritten),
+        sum(row.multiply_adds for row in plain),
+        sum(row.multiply_adds for row in rewritten),
+        sum(row.activation_bytes for row in rewritten),
     )

@@ -1,4 +1,4 @@
-"""How much memory a training step holds, from its graph."""
+"""Memory of a training step: counted from its graph, and measured."""
 
 import collections
 import dataclasses
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from sagan.profiling.flops import needed_operations, tensor_bytes
+from sagan.profiling.flops import LOOPS, needed_operations, tensor_bytes
 
 # Their output is their input, or a variable, under another name.
 _VIEWS = {
@@ -22,12 +22,12 @@ _CLEAR = pathlib.Path("/proc/self/clear_refs")
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Of a training step, linear in the batch.
+    """Memory of a training step, linear in the batch size.
 
     Attributes:
         weights: Bytes of both networks and of the moving average.
         optimizer: Bytes of both optimisers' variables.
-        fixed: Bytes a step adds whatever the batch: gradients, kernels.
+        fixed: Bytes that a step adds for any batch: gradients, kernels.
         per_image: Bytes that it adds for each image of the batch.
     """
 
@@ -52,8 +52,8 @@ def fit_memory(gan, peaks: dict[int, int]) -> Memory:
 
     Args:
         gan: The `GAN`.
-        peaks: Bytes a step adds at its peak, for two batch sizes. The line
-            goes through both.
+        peaks: Bytes that a step adds at its peak, for two batch sizes. The
+            line goes through both.
     """
     (small, low), (large, high) = sorted(peaks.items())
     per_image = (high - low) / (large - small)
@@ -78,11 +78,11 @@ def variable_bytes(variables) -> int:
 def peak_bytes(function) -> int:
     """Returns the most that a concrete function holds at once.
 
-    Its operations are taken in the graph's order: each tensor is held from
-    the operation that makes it to the last one that reads it. So activations
-    are held until the backward pass has used them, and gradients until the
-    optimiser has. A loop holds in addition what one pass through its body
-    does. Variables, and what a kernel uses inside, do not count.
+    Operations run in graph order, and each tensor is held from the operation
+    that makes it to the last one that reads it: activations until the backward
+    pass has used them, gradients until the optimiser has. A loop holds in
+    addition what one pass through its body does. Variables do not count, nor
+    does what a kernel uses inside.
     """
     return _peak_of(function.graph)
 
@@ -111,7 +111,7 @@ def _peak_of(graph):
         made = (tensor for tensor in op.outputs if tensor.name in held)
         live += sum(map(tensor_bytes, made))
         within = 0
-        if op.type in ("While", "StatelessWhile"):
+        if op.type in LOOPS:
             body = graph._get_function(op.get_attr("body").name)
             within = _peak_of(body.graph)
         peak = max(peak, live + within)
@@ -122,13 +122,13 @@ def _peak_of(graph):
 def peak_growth(call: Callable[[], object]) -> int | None:
     """Returns by how many bytes memory grows at most while `call` runs.
 
-    As TensorFlow's allocator counts it, on a GPU, and on a CPU with oneDNN
-    (which rounds large tensors up, to less than twice their size). Else it is
-    the growth of the resident size of this process, on Linux, where memory
-    that was freed before but kept does not show.
+    TensorFlow's allocator counts it on a GPU, and on a CPU with oneDNN (which
+    rounds large tensors up, to less than twice their size). Elsewhere it is the
+    growth of this process's resident size, on Linux, which does not show
+    memory that was freed before but kept.
 
     Returns:
-        Bytes, or None where none of them can be measured.
+        Bytes, or None where neither can be measured.
     """
     memory = tf.config.experimental
     device = "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
@@ -144,14 +144,15 @@ def peak_growth(call: Callable[[], object]) -> int | None:
 def _resident_growth(call):
     try:
         _CLEAR.write_text("5")  # Sets the peak to the present size.
-        before = _read("VmRSS")
+        before = _status("VmRSS")
     except OSError:
         return None
     call()
-    return max(0, _read("VmHWM") - before)
+    return max(0, _status("VmHWM") - before)
 
 
-def _read(name):
+def _status(name):
+    # psutil does not tell the peak.
     for line in _STATUS.read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024

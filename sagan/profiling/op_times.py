@@ -1,4 +1,4 @@
-"""Where the time of a step goes, part by part, as TensorFlow's profiler saw it.
+"""Seconds of a step by part, from TensorFlow's profiler.
 
 It needs `tensorflow.tsl`, which comes with TensorFlow but is not promised.
 """
@@ -16,11 +16,8 @@ from sagan.profiling.flops import PARTS, part_of
 from sagan.profiling.timing import wait
 
 # What the profiler calls an operation: its name, a colon, its type.
-_OPERATION = re.compile(r"(?P<name>[\w./-]+):(?P<type>\w+)")
-
-
-# Types of operations that are convolutions or matrix products, also under
-# the names of oneDNN's kernels.
+_OPERATION = re.compile(r"([\w./-]+):(\w+)")
+# In the types of convolutions and matrix products, also those of oneDNN.
 _PRODUCT = re.compile(r"Conv2D|MatMul|Einsum|Conv3D|Dot")
 
 
@@ -42,13 +39,13 @@ def seconds_by_part(
     """Profiles a call.
 
     Args:
-        call: Returns tensors; it has run before, so that nothing is traced.
-        calls: How many are profiled.
+        call: The call; it has run before, so that nothing is traced.
+        calls: Number of calls to profile.
 
     Returns:
-        By part of a step the mean seconds of its operations, added up over the
-        threads that run at the same time; so their sum may exceed a step's.
-        Empty where operations cannot be told apart, as under XLA.
+        By part of a step the mean seconds of its operations, summed over
+        threads that run at the same time, so that the total may exceed a
+        step's. Empty where operations cannot be told apart, as under XLA.
     """
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
@@ -58,7 +55,7 @@ def seconds_by_part(
         tf.profiler.experimental.stop()
         sums = collections.defaultdict(PartSeconds)
         for name, kind, seconds in _operations(folder):
-            part = sums[part_of(name)]
+            part = sums[part_of(name, kind)]
             if _PRODUCT.search(kind):
                 part.products += seconds / calls
             else:
@@ -69,8 +66,8 @@ def seconds_by_part(
 def _operations(folder) -> Iterator[tuple[str, str, float]]:
     """Yields name, type and seconds of every operation in a profile.
 
-    Of the GPU if there was one, whose kernels name their operation in a
-    statistic; else of the CPU.
+    Those of the GPU if there is one, whose kernels name their operation in a
+    statistic; else those of the CPU.
     """
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -81,11 +78,10 @@ def _operations(folder) -> Iterator[tuple[str, str, float]]:
     for plane in planes or space.planes:
         for line in plane.lines:
             for event in line.events:
-                named = _OPERATION.fullmatch(_name(plane, event))
+                operation = _OPERATION.fullmatch(_name(plane, event))
                 # A call's own time contains that of what it calls.
-                if named and not named["type"].endswith("PartitionedCall"):
-                    seconds = event.duration_ps / 1e12
-                    yield named["name"], named["type"], seconds
+                if operation and not operation[2].endswith("PartitionedCall"):
+                    yield *operation.groups(), event.duration_ps / 1e12
 
 
 def _name(plane, event):

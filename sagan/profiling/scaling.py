@@ -1,4 +1,4 @@
-"""A step of several replicas, and what of it they wait for each other."""
+"""Times a step of several replicas, and its all-reduces alone."""
 
 import statistics
 import time
@@ -17,11 +17,11 @@ def measure_step(
     """Times a training step, and its all-reduces by themselves.
 
     Args:
-        strategy: Under which the `GAN` was made.
+        strategy: The strategy in whose scope the `GAN` was made.
         gan: The `GAN`.
-        d_steps: Discriminator updates a step.
-        batch_size: Images of a replica.
-        samples: Of which the median is taken.
+        d_steps: Discriminator updates in a step.
+        batch_size: Images in a batch of a replica.
+        samples: Samples of each, of which the median is returned.
 
     Returns:
         Seconds of a `step`, and of the `allreduce` of a step's gradients.
@@ -41,11 +41,11 @@ def measure_step(
 
 
 def _all_reduces(strategy, gan, d_steps):
-    """Returns a function that reduces what a step does, and nothing else."""
+    """Returns a function that only reduces what a step reduces."""
     networks = [gan.discriminator] * d_steps + [gan.generator]
 
     def reduce():
-        # One after the other, as the updates come.
+        # One after the other, as in the updates.
         previous = tf.zeros([])
         for network in networks:
             values = [

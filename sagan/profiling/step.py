@@ -26,45 +26,77 @@ REWRITES = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Update:
+    """One part of a training step.
+
+    Attributes:
+        name: Name, as "discriminator update".
+        times: How often it runs in a step.
+        costs: Costs of its operations.
+        gradient_bytes: Size of the gradients that devices have to add up.
+    """
+
+    name: str
+    times: int
+    costs: list[OpCost]
+    gradient_bytes: int
+
+    @property
+    def flops(self) -> int:
+        return sum(cost.flops for cost in self.costs)
+
+    @property
+    def bytes(self) -> int:
+        return sum(cost.bytes for cost in self.costs)
+
+
+@dataclasses.dataclass(frozen=True)
 class Step:
     """A GAN that has made its first step, and the calls to time.
 
     Attributes:
-        gan: With the networks and optimisers of the config.
+        gan: The `GAN`, with the networks and optimisers of the config.
         calls: "D update", "G update" and "step", by name, on a constant batch.
-        costs: Operations of a "D update", a "G update" and a "moving
-            average".
-        d_steps: Discriminator updates a step.
-        batch_size: Images an update.
-        trace_seconds: To make the graphs of the two updates.
+        updates: The parts of a step, as of `step_updates`.
+        d_steps: Discriminator updates in a step.
+        batch_size: Images in a batch.
+        trace_seconds: To trace the two updates.
         run_seconds: From there to the result of the first step.
-        first_step_seconds: Of all, the networks' construction included.
+        first_step_seconds: Of all, including building the networks.
     """
 
     gan: GAN
     calls: dict[str, Callable[[], object]]
-    costs: dict[str, list[OpCost]]
+    updates: list[Update]
     d_steps: int
     batch_size: int
     trace_seconds: float
     run_seconds: float
     first_step_seconds: float
 
+    def work(self, call: str) -> tuple[int, int]:
+        """Returns the images, real or fake, and the FLOPs of a call."""
+        d_update, g_update, _ = self.updates
+        if call == "D update":
+            return self.batch_size, d_update.flops
+        if call == "G update":
+            return self.batch_size, g_update.flops
+        flops = sum(update.times * update.flops for update in self.updates)
+        return self.d_steps * self.batch_size, flops
+
     @property
-    def step_costs(self) -> list[OpCost]:
-        """Operations of a step, of which `d_steps` updates of D."""
-        return (
-            self.d_steps * self.costs["D update"]
-            + self.costs["G update"]
-            + self.costs["moving average"]
-        )
+    def costs(self) -> list[OpCost]:
+        """Costs of all operations of a step."""
+        return [
+            c for update in self.updates for c in update.times * update.costs
+        ]
 
 
 def make_config_gan(**changes) -> GAN:
     """Makes the `GAN` that training makes of the parsed config.
 
     Args:
-        **changes: Arguments of `make_gan` other than the config's.
+        **changes: Arguments of `make_gan` that differ from the config's.
     """
     settings = train_settings()
     tf.config.experimental.enable_tensor_float_32_execution(
@@ -77,7 +109,7 @@ def make_config_gan(**changes) -> GAN:
 
 
 def bind_rewrites(chosen: Collection[str]) -> None:
-    """Binds the switches of the `chosen` rewrites to True, others False."""
+    """Binds the switches of the `chosen` rewrites to True, others to False."""
     with gin.unlock_config():
         for name, functions in REWRITES.items():
             for function in functions:
@@ -88,44 +120,33 @@ def make_step(batch_size: int) -> Step:
     """Builds what training with the parsed config builds and runs one step.
 
     Args:
-        batch_size: Images an update.
+        batch_size: Images in a batch.
     """
     started = time.perf_counter()
     gan = make_config_gan()
     d_steps = train_settings()["d_steps"]
     images, labels = constant_batch(gan, d_steps, batch_size)
     latents, fake_labels = gan.draw_latents(batch_size, [0, 0])
-    d_arguments = images[0], labels[0], latents, fake_labels
     tracing = time.perf_counter()
-    updates = {
-        "D update": gan.update_discriminator.get_concrete_function(
-            *d_arguments
-        ),
-        "G update": gan.update_generator.get_concrete_function(
-            latents, fake_labels
-        ),
-    }
+    functions = trace_updates(gan, batch_size)
     traced = time.perf_counter()
     step = functools.partial(gan.train_steps, [(images, labels)])
     step()
     wait()
     finished = time.perf_counter()
-    updates["moving average"] = tf.function(
-        gan.update_ema
-    ).get_concrete_function()
-    costs = {name: graph_costs(update) for name, update in updates.items()}
     return Step(
         gan,
         {
             "D update": functools.partial(
-                gan.update_discriminator, *d_arguments
+                gan.update_discriminator,
+                *(images[0], labels[0], latents, fake_labels),
             ),
             "G update": functools.partial(
                 gan.update_generator, latents, fake_labels
             ),
             "step": step,
         },
-        costs,
+        step_updates(gan, functions, d_steps),
         d_steps,
         batch_size,
         trace_seconds=traced - tracing,
@@ -146,55 +167,26 @@ def constant_batch(gan: GAN, d_steps: int, batch_size: int):
     return images, labels
 
 
-@dataclasses.dataclass(frozen=True)
-class Update:
-    """One part of a training step.
+def trace_updates(gan: GAN, batch_size: int) -> list:
+    """Returns the concrete functions of both updates of a `GAN`, without a run.
 
-    Attributes:
-        name: As "discriminator update".
-        times: How often it runs in a step.
-        costs: Of its operations.
-        gradient_bytes: That devices have to add up; 0 without gradients.
-    """
-
-    name: str
-    times: int
-    costs: list[OpCost]
-    gradient_bytes: int
-
-    @property
-    def flops(self) -> int:
-        return sum(cost.flops for cost in self.costs)
-
-    @property
-    def bytes(self) -> int:
-        return sum(cost.bytes for cost in self.costs)
-
-
-def trace_step(gan, batch_size: int) -> list:
-    """Returns the concrete functions of a step of a `GAN`.
-
-    Those of the discriminator update, the generator update and the moving
-    average, traced for `batch_size` images and never run.
+    Args:
+        gan: The `GAN`.
+        batch_size: Images in a batch.
     """
     labels = tf.TensorSpec([batch_size], tf.int32)
     latents = tf.TensorSpec([batch_size, gan.generator.latent_dim])
     images = tf.TensorSpec([batch_size, *gan.discriminator.image_shape])
     return [
-        # Untraced ones, whose operations lie in one graph.
-        tf.function(
-            getattr(function, "python_function", function)
-        ).get_concrete_function(*specs)
-        for function, specs in (
-            (gan.update_discriminator, (images, labels, latents, labels)),
-            (gan.update_generator, (latents, labels)),
-            (gan.update_ema, ()),
-        )
+        gan.update_discriminator.get_concrete_function(
+            images, labels, latents, labels
+        ),
+        gan.update_generator.get_concrete_function(latents, labels),
     ]
 
 
-def step_updates(gan, functions, d_steps: int) -> list[Update]:
-    """Returns the parts of a step, of what `trace_step` returned.
+def step_updates(gan: GAN, functions, d_steps: int) -> list[Update]:
+    """Returns the parts of a step, from what `trace_updates` returned.
 
     Args:
         gan: The `GAN`.
@@ -205,7 +197,8 @@ def step_updates(gan, functions, d_steps: int) -> list[Update]:
         variable_bytes(network.trainable_variables)
         for network in (gan.discriminator, gan.generator)
     )
-    d_update, g_update, ema_update = map(graph_costs, functions)
+    average = tf.function(gan.update_ema).get_concrete_function()
+    d_update, g_update, ema_update = map(graph_costs, (*functions, average))
     return [
         Update("discriminator update", d_steps, d_update, d_gradients),
         Update("generator update", 1, g_update, g_gradients),

@@ -1,4 +1,4 @@
-"""Fair timing: candidates in turn, medians with quartiles, ties called ties."""
+"""Fair timing: candidates in turn, medians with quartiles, ties."""
 
 import dataclasses
 import math
@@ -8,11 +8,9 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 import tensorflow as tf
 
-# A sample lasts at least so long, so that the clock and the wait at its end
-# do not matter.
+# A sample lasts at least so long that the clock and the wait at its end do not
+# matter.
 _SHORTEST_SAMPLE = 10e-3
-
-
 # Quartiles need as many.
 _FEWEST_SAMPLES = 3
 
@@ -27,7 +25,7 @@ class Timing:
     samples: int
 
     def overlaps(self, other: "Timing") -> bool:
-        """Whether the intervals between the quartiles have a common part."""
+        """Returns whether the intervals between the quartiles overlap."""
         return self.lower <= other.upper and other.lower <= self.upper
 
 
@@ -40,15 +38,14 @@ def time_in_turn(
     """Times functions against each other.
 
     All are called before any is timed. Then each gives one sample a round, in
-    an order dealt anew each round, so that a slow phase of the machine falls
-    on all of them.
+    a random order, so that a slow phase of the machine falls on all of them.
 
     Args:
         candidates: Functions without arguments, by name.
-        samples: Rounds.
-        seed: Of the orders.
+        samples: Number of rounds.
+        seed: Seed of the orders.
         budget: Seconds of samples after which a slow function, once it has
-            given three, sits out the rounds that are left.
+            given three, sits out the remaining rounds.
 
     Returns:
         A `Timing` for each name, in seconds a call.
@@ -72,16 +69,13 @@ def summarise(seconds: Sequence[float]) -> Timing:
 
 
 def verdicts(timings: dict[str, Timing]) -> dict[str, str]:
-    """Says which is "fastest"; those not told apart from it are a "tie".
+    """Returns by name "fastest", "tie" or "slower".
 
-    The others are "slower". If any ties with the fastest, it is a tie too.
+    Those that cannot be told apart from the fastest tie with it, and it with
+    them.
     """
     best = min(timings, key=lambda name: timings[name].median)
-    tied = {
-        name
-        for name, timing in timings.items()
-        if timing.overlaps(timings[best])
-    }
+    tied = [n for n, t in timings.items() if t.overlaps(timings[best])]
     top = "tie" if len(tied) > 1 else "fastest"
     return {name: top if name in tied else "slower" for name in timings}
 
@@ -104,9 +98,9 @@ def _sample(call, calls):
 
 
 def wait() -> None:
-    """Waits until a GPU has computed all it was asked for.
+    """Waits until a GPU has computed all that it was asked for.
 
-    It computes behind Python's back; a CPU does not.
+    It computes asynchronously; a CPU does not.
     """
     if tf.config.list_logical_devices("GPU"):
         tf.test.experimental.sync_devices()

@@ -6,6 +6,13 @@ from tiny_gan import make_gan
 
 from sagan.layers.pointwise import IMPLEMENTATIONS
 from sagan.profiling.flops import PARTS, flops_by_part, graph_costs, part_of
+from sagan.profiling.step import trace_updates
+
+PLAIN_IN_BLOCKS = {
+    "fused_resampling": False,
+    "low_resolution_shortcut": False,
+    "query_block": 64,
+}
 
 
 def flops(function, *sizes):
@@ -72,35 +79,27 @@ def test_what_nothing_depends_on_does_not_count():
     assert flops(function, (3, 3), (3, 3)) == 0
 
 
-def updates(batch=2, **settings):
-    gan = make_gan(**settings)
-    labels = tf.TensorSpec([batch], tf.int32)
-    latents = tf.TensorSpec([batch, 8])
-    images = tf.TensorSpec([batch, 32, 32, 3])
+@pytest.fixture(scope="module")
+def costs():
+    """Of both updates: the rewritten form, and the plain one in blocks."""
     return [
-        graph_costs(function.get_concrete_function(*specs))
-        for function, specs in (
-            (gan.update_discriminator, (images, labels, latents, labels)),
-            (gan.update_generator, (latents, labels)),
-        )
+        [graph_costs(function) for function in trace_updates(gan, batch_size=2)]
+        for gan in (make_gan(), make_gan(**PLAIN_IN_BLOCKS))
     ]
 
 
-def test_merged_resampling_needs_4_instead_of_9_multiplications():
-    plain = [
-        flops_by_part(c)
-        for c in updates(fused_resampling=False, low_resolution_shortcut=False)
-    ]
-    merged = [flops_by_part(c) for c in updates(fused_resampling=True)]
-    for one, other in zip(plain, merged, strict=True):
-        assert 4 / 9 < other["3x3 convolutions"] / one["3x3 convolutions"] < 0.8
-        assert other["1x1 convolutions"] < 0.6 * one["1x1 convolutions"]
-        for part in ("attention map", "dense and embedding", "spectral norm"):
-            assert other[part] == one[part]
+def test_merged_resampling_needs_4_instead_of_9_multiplications(costs):
+    for one, other in zip(*costs, strict=True):
+        merged, plain = flops_by_part(one), flops_by_part(other)
+        ratio = merged["3x3 convolutions"] / plain["3x3 convolutions"]
+        assert 4 / 9 < ratio < 0.8
+        assert merged["1x1 convolutions"] < 0.6 * plain["1x1 convolutions"]
+        for part in ("dense and embedding", "spectral norm"):
+            assert merged[part] == plain[part]
 
 
-def test_an_update_computes_no_gradient_that_it_does_not_use():
-    d_update, g_update = updates()
+def test_an_update_computes_no_gradient_that_it_does_not_use(costs):
+    d_update, g_update = costs[0]
     kernels = [c.name for c in g_update if c.type == "Conv2DBackpropFilter"]
     assert kernels
     assert not any("discriminator" in name for name in kernels)
@@ -109,11 +108,11 @@ def test_an_update_computes_no_gradient_that_it_does_not_use():
     assert not any("/generator" in name for name in backward)
 
 
-def test_attention_in_blocks_is_counted_in_full():
+def test_attention_in_blocks_is_counted_in_full(costs):
     """The products of the map, and those of a map made again backward."""
     whole, blocks = (
-        [flops_by_part(costs)["attention map"] for costs in updates(**settings)]
-        for settings in ({"query_block": 0}, {"query_block": 64})
+        [flops_by_part(update)["attention map"] for update in updates]
+        for updates in costs
     )
     narrow, wide = 1, 4  # Channels of f and g, and of h, in the generator.
     positions, keys, batch = 256, 64, 2
@@ -124,10 +123,13 @@ def test_attention_in_blocks_is_counted_in_full():
     assert blocks[1] == whole[1] + 2 * again
 
 
-def test_nearly_all_work_has_a_part():
-    assert part_of("gradient_tape/g/block/conv3x3_1_2/Conv2D") == PARTS[2]
-    for costs in updates():
-        total = sum(cost.bytes for cost in costs)
-        rest = sum(cost.bytes for cost in costs if cost.part == "other")
-        assert rest < 0.1 * total
-        assert not any(cost.flops for cost in costs if cost.part == "other")
+def test_nearly_all_work_has_a_part(costs):
+    name = "gradient_tape/g/block/conv3x3_1_2/Conv2D"
+    assert part_of(name, "Conv2D") == "3x3 convolutions"
+    assert part_of("generator/add_1", "AddV2") == "relu and sums"
+    assert part_of("generator/Mean", "Mean") == PARTS[-1] == "other"
+    for update in costs[0]:
+        total = sum(cost.bytes for cost in update)
+        rest = [cost for cost in update if cost.part == "other"]
+        assert sum(cost.bytes for cost in rest) < 0.1 * total
+        assert not any(cost.flops for cost in rest)

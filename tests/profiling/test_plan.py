@@ -1,103 +1,48 @@
 """What a config is said to cost, against counts and sums by hand."""
 
+import pathlib
+import re
+import subprocess
+import sys
+
 import gin
 import pytest
 import tensorflow as tf
 from tiny_gan import make_gan
 
-import sagan.training.train  # noqa: F401  What configs bind.
+import sagan.training.train  # noqa: F401  Registers what configs bind.
 from sagan.config import parse_config
-from sagan.discriminator import build_discriminator
-from sagan.generator import build_generator
+from sagan.profiling import plan_report
 from sagan.profiling.flops import OpCost
-from sagan.profiling.layer_table import REST, layer_costs
 from sagan.profiling.memory import Memory, fit_memory, peak_bytes
-from sagan.profiling.plan import Plan, Run, allreduce_seconds, config_run
+from sagan.profiling.plan import (
+    Options,
+    Plan,
+    Run,
+    allreduce_seconds,
+    config_run,
+)
+from sagan.profiling.plan_report import memory_lines, run_lines
 from sagan.profiling.rates import (
     Ceilings,
-    Convolution,
     Rates,
+    convolution,
     given_rates,
     heaviest_convolution,
 )
-from sagan.profiling.step import step_peak, step_updates, trace_step
-
-SETTINGS = {
-    "image_size": 32,
-    "base_channels": 16,
-    "num_classes": 3,
-    "attention_resolutions": (16,),
-}
-
-
-def rows(build=build_generator, **settings):
-    return {row.name: row for row in layer_costs(build(**SETTINGS | settings))}
-
-
-@pytest.fixture(scope="module")
-def generator_rows():
-    return (
-        rows(fused_resampling=False, low_resolution_shortcut=False),
-        rows(),
-    )
+from sagan.profiling.step import (
+    Update,
+    step_peak,
+    step_updates,
+    trace_updates,
+)
 
 
 @pytest.fixture(scope="module")
 def traced():
-    """A small GAN and its step for 2, 4 and 8 images."""
+    """A small GAN and its updates for 4 images."""
     gan = make_gan(attention_resolutions=())  # Quicker to trace.
-    return gan, {batch: trace_step(gan, batch) for batch in (2, 4, 8)}
-
-
-@pytest.mark.parametrize(
-    ("build", "parameters"),
-    [(build_generator, 42_078_852), (build_discriminator, 39_463_618)],
-)
-def test_parameters_add_up_to_those_of_the_released_network(build, parameters):
-    network = build(image_size=128, num_classes=1000)
-    assert sum(row.parameters for row in layer_costs(network)) == parameters
-
-
-def test_multiply_adds_are_those_counted_by_hand(generator_rows):
-    plain, merged = generator_rows
-    for table in generator_rows:
-        conv = table["blocks[1].conv2"]
-        assert conv.shape == (16, 16, 64)
-        assert conv.parameters == 9 * 64 * 64 + 64
-        assert conv.multiply_adds == 16 * 16 * 64 * 9 * 64
-        # Queries times keys, pooled, and the map times the values.
-        block = table["attentions[2]"]
-        assert block.multiply_adds == 256 * 64 * (64 // 8 + 64 // 2)
-        assert block.parameters == 1
-        assert table["attentions[2].f"].parameters == 64 * 8
-        assert table["dense"].multiply_adds == 128 * 4 * 4 * 64
-        assert table[REST].multiply_adds == 0
-    once = 8 * 8 * 64 * 64
-    assert plain["blocks[0].conv1"].multiply_adds == 9 * once
-    assert merged["blocks[0].conv1"].multiply_adds == 4 * once
-    assert plain["blocks[0].shortcut"].multiply_adds == once
-    assert merged["blocks[0].shortcut"].multiply_adds == once / 4
-
-
-def test_bytes_are_those_of_what_a_layer_makes(generator_rows):
-    _, merged = generator_rows
-    # The product, and the sum with the bias.
-    assert merged["conv"].activation_bytes == 2 * 4 * 32 * 32 * 3
-    half = rows(precision="mixed_bfloat16")
-    assert half["conv"].activation_bytes == 2 * 2 * 32 * 32 * 3
-
-
-def test_merged_layers_are_less_work_and_the_same_weights(generator_rows):
-    plain, merged = generator_rows
-    assert plain.keys() == merged.keys()
-    for name, row in merged.items():
-        assert row.multiply_adds <= plain[name].multiply_adds
-        assert row.parameters == plain[name].parameters
-        assert row.is_pointwise == (
-            name.endswith(("shortcut", ".f", ".g", ".h", ".v"))
-        )
-    total = [sum(r.multiply_adds for r in t.values()) for t in generator_rows]
-    assert 4 / 9 < total[1] / total[0] < 0.8
+    return gan, trace_updates(gan, 4)
 
 
 def test_memory_is_held_from_the_first_to_the_last_use():
@@ -116,7 +61,14 @@ def test_memory_is_held_from_the_first_to_the_last_use():
 
 def test_memory_grows_linearly_with_the_batch(traced):
     gan, functions = traced
-    peaks = {batch: step_peak(functions[batch]) for batch in functions}
+    assert step_peak(functions) == max(map(peak_bytes, functions))
+    peaks = {4: peak_bytes(functions[1])}
+    for batch in (2, 8):
+        labels = tf.TensorSpec([batch], tf.int32)
+        update = gan.update_generator.get_concrete_function(
+            tf.TensorSpec([batch, gan.generator.latent_dim]), labels
+        )
+        peaks[batch] = peak_bytes(update)
     assert peaks[2] < peaks[4] < peaks[8]
     memory = fit_memory(gan, {batch: peaks[batch] for batch in (2, 4)})
     weights = memory.weights + memory.optimizer
@@ -135,16 +87,13 @@ def test_largest_batch_fits_and_one_more_does_not():
         batch = memory.largest_batch(limit)
         assert memory.total(batch) <= limit < memory.total(batch + 1)
     assert memory.largest_batch(180.0) == 0
+    plan = Plan(Run(4, 1, 10), [], memory, given_rates(1e9, 1e9))
+    assert memory_lines(plan, 204.0)[-1].endswith(": 2 a device")
+    assert memory_lines(plan, 180.0)[-1].endswith("not even one image fits")
 
 
 def test_an_operation_takes_the_slower_of_computing_and_moving():
-    ceilings = Ceilings(
-        conv=10.0,
-        input_gradient=20.0,
-        filter_gradient=40.0,
-        gemm=80.0,
-        copy=5.0,
-    )
+    ceilings = Ceilings(80.0, 10.0, 20.0, 40.0, 5.0)  # Products first.
     rates = Rates(ceilings, start=1.0)
 
     def seconds(kind, flops, size):
@@ -159,11 +108,10 @@ def test_an_operation_takes_the_slower_of_computing_and_moving():
 
 
 def test_rates_are_measured_at_the_heaviest_convolution(traced):
-    _, functions = traced
     # Both of its last blocks are 8 wide at 32x32; the images have 3 channels.
-    shape = heaviest_convolution(functions[4])
-    assert shape == Convolution((4, 32, 32, 8), 8)
-    assert shape.flops == 2 * 9 * 4 * 32 * 32 * 8 * 8
+    shape = heaviest_convolution(traced[1])
+    assert shape == convolution("float32", (4, 32, 32, 8), 8)
+    assert shape.work == 9 * 4 * 32 * 32 * 8 * 8
 
 
 def test_gradients_go_around_the_ring_twice():
@@ -171,37 +119,55 @@ def test_gradients_go_around_the_ring_twice():
     assert allreduce_seconds(size=1000, devices=1, bandwidth=100.0) == 0.0
 
 
-def test_more_devices_take_fewer_days_and_more_device_hours(traced):
+def test_updates_of_a_step_have_its_gradients(traced):
     gan, functions = traced
-    run = Run(batch_size=8, d_steps=2, num_steps=1000)
-    memory = Memory(1, 1, 1.0, 1.0)
-    rates = given_rates(flops=1e9, copy=1e9)
-    one, four = (
-        Plan(
-            run,
-            step_updates(gan, functions[8 // devices], run.d_steps),
-            memory,
-            rates,
-            devices,
-            allreduce=1e8,
+    d_update, g_update, average = step_updates(gan, functions, d_steps=3)
+    assert [u.times for u in (d_update, g_update, average)] == [3, 1, 1]
+    for update, network in (
+        (d_update, gan.discriminator),
+        (g_update, gan.generator),
+    ):
+        assert update.flops > average.flops
+        assert update.gradient_bytes == 4 * sum(
+            v.value.shape.num_elements() for v in network.trainable_variables
         )
-        for devices in (1, 4)
-    )
+    assert average.gradient_bytes == 0
+
+
+def test_more_devices_take_fewer_days_and_more_device_hours():
+    def update(name, times, flops, gradient_bytes):
+        costs = [OpCost("conv", "Conv2D", "3x3 convolutions", flops, 0)]
+        return Update(name, times, costs, gradient_bytes)
+
+    def plan(devices):
+        share = 8 // devices
+        updates = [
+            update("discriminator update", 2, 10**9 * share, 10**6),
+            update("generator update", 1, 10**9 * share, 2 * 10**6),
+            update("moving average", 1, 10**6, 0),
+        ]
+        rates = given_rates(flops=1e9, copy=1e9)
+        run = Run(batch_size=8, d_steps=2, num_steps=1000)
+        memory = Memory(1, 1, 1.0, 1.0)
+        return Plan(run, updates, memory, rates, devices, allreduce=1e8)
+
+    one, four = plan(1), plan(4)
+    start = one.rates.start
     assert one.communicating == 0
-    d_bytes, g_bytes = (
-        4 * sum(v.value.shape.num_elements() for v in n.trainable_variables)
-        for n in (gan.discriminator, gan.generator)
-    )
+    assert one.step == pytest.approx(8 * (2 + 1) + 1e-3 + 4 * start)
     ring = 2 * 3 / 4 / 1e8
-    assert four.communicating == pytest.approx(ring * (2 * d_bytes + g_bytes))
-    assert one.days == pytest.approx(1000 * one.computing / 86400)
+    assert four.communicating == pytest.approx(ring * (2 * 10**6 + 2 * 10**6))
+    assert four.step == pytest.approx(four.computing + four.communicating)
+    assert one.days == pytest.approx(1000 * one.step / 86400)
     assert one.days / 4 < four.days < one.days
     assert four.device_hours == pytest.approx(4 * 24 * four.days)
     assert four.device_hours > one.device_hours
-    d_update, g_update, ema = (
-        sum(map(rates.seconds, u.costs)) for u in one.updates
-    )
-    assert one.step == pytest.approx(2 * d_update + g_update + ema)
+    head, allreduce, *rest = run_lines(four)
+    assert head.startswith("Run: 1,000 steps of 2 + 1 updates, batch 8, on 4")
+    assert allreduce.startswith("  All-reduce: ")
+    assert len(rest) == 2
+    assert "device-hours" in rest[-1]
+    assert len(run_lines(one)) == 3
 
 
 def test_a_run_is_what_the_config_says():
@@ -215,3 +181,59 @@ def test_a_run_is_what_the_config_says():
         gin.bind_parameter("train.d_steps", 0)
     with pytest.raises(ValueError, match="train.d_steps is 0"):
         config_run()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"devices": 0}, "--devices is 0"),
+        ({"memory": -1.0}, "--memory is -1"),
+        ({"gflops": 0.0, "bandwidth": 1.0}, "--gflops is 0"),
+        ({"gflops": float("nan"), "bandwidth": 1.0}, "--gflops is nan"),
+        ({"gflops": 1.0}, "give both"),
+        ({"devices": 2}, "--allreduce .* is needed"),
+        ({"allreduce": 1.0}, "--devices is 1"),
+        (
+            {"measure": True, "gflops": 1.0, "bandwidth": 1.0},
+            "--measure runs steps",
+        ),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**options)
+
+
+def test_a_device_may_be_given_instead_of_measured():
+    options = Options(gflops=100.0, bandwidth=20.0)
+    device, rates, seconds = plan_report._device(options, [], None)
+    assert (device, seconds) == ("as given", None)
+    assert rates == given_rates(flops=1e11, copy=2e10)
+
+
+def test_the_command_predicts_a_step_and_compares_it_with_steps_it_runs():
+    result = subprocess.run(
+        [
+            sys.executable,
+            *("-m", "sagan.summary", "--gin_config=configs/synthetic.gin"),
+            *("--gin_bindings=BASE_CHANNELS=2", "--gin_bindings=BATCH_SIZE=4"),
+            "--gin_bindings=ATTENTION_RESOLUTIONS=()",
+            *("--memory=1", "--measure"),
+        ],
+        cwd=pathlib.Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    tables = [line for line in lines if line.startswith("blocks[0].conv1")]
+    assert [line.split()[1] for line in tables] == ["8x8x8", "32x32x4"]
+    assert "A step on a batch of 4:" in lines
+    assert "held by 1x1 convolutions" in result.stdout
+    assert "Largest batch in 1 GB" in result.stdout
+    ratios = re.findall(r"predicted / measured (\d+\.\d\d)", result.stdout)
+    assert len(ratios) == 2  # Of seconds and of memory.
+    # Far off only if one of them is of something else.
+    assert all(0.1 < float(ratio) < 10 for ratio in ratios), result.stdout

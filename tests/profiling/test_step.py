@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -12,53 +11,109 @@ import pytest
 import tensorflow as tf
 
 from sagan.config import parse_config
+from sagan.profiling import rates, step_benchmark
 from sagan.profiling.flops import graph_costs
 from sagan.profiling.op_times import seconds_by_part
-from sagan.profiling.step import bind_rewrites, constant_batch, make_step
-from sagan.profiling.step_report import (
+from sagan.profiling.step import REWRITES, bind_rewrites, constant_batch
+from sagan.profiling.step_benchmark import (
+    CONFIG,
     PLAIN,
     REWRITTEN,
     WITH_DATA,
     WITHOUT_DATA,
-    lines,
     measure,
-    part_rows,
-    rows,
-    write,
 )
+from sagan.profiling.step_report import lines, part_rows, rows, write
+from sagan.profiling.timing import Timing
 
-FORMS = (REWRITTEN, PLAIN)
+BINDINGS = (
+    "BASE_CHANNELS=2",
+    "ATTENTION_RESOLUTIONS=()",
+    "make_dataset.num_examples=64",
+    "train.d_steps=2",
+    "train.joint_batch=False",
+    "build_generator.fused_norm=True",
+    "build_generator.fused_resampling=False",
+    "build_generator.low_resolution_shortcut=False",
+    "build_discriminator.fused_resampling=False",
+)
+FORMS = (REWRITTEN, "without fused_norm")
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def step():
-    parse_config(
-        ["configs/synthetic.gin"], ["BASE_CHANNELS=2", "train.d_steps=2"]
+def report():
+    """Of the form of the config; small ceilings and short runs of steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rates, "MATRIX_SIDE", 256)
+        patch.setattr(rates, "COPIED_BYTES", 8_000_000)
+        patch.setattr(step_benchmark, "_INPUT_SECONDS", 0.0)
+        return measure(
+            ["configs/synthetic.gin"],
+            BINDINGS,
+            batch_size=2,
+            compare=None,
+            data=True,
+            data_dir=None,
+            samples=3,
+        )
+
+
+@pytest.fixture
+def two_forms(report):
+    """The same, as if there were two forms, the second twice as slow."""
+    mine = {key: t for key, t in report.timings.items() if key[1] == "step"}
+    slow = {
+        (FORMS[1], call): Timing(2 * t.median, 2 * t.lower, 2 * t.upper, 3)
+        for (_, call), t in mine.items()
+    }
+    fast = {(FORMS[0], call): t for (_, call), t in report.timings.items()}
+    return dataclasses.replace(
+        report,
+        steps=dict.fromkeys(FORMS, report.steps[CONFIG]),
+        timings=fast | slow,
+        seconds=dict.fromkeys(FORMS, {}),
     )
-    bind_rewrites({"fused_norm"})
-    made = make_step(batch_size=2)
-    gin.clear_config()
-    return made
 
 
-def test_a_step_is_that_of_the_config(step):
+def test_a_step_is_that_of_the_config(report):
+    step = report.steps[CONFIG]
     assert (step.d_steps, step.batch_size) == (2, 2)
-    assert int(step.gan.step) == 1
     block = step.gan.generator.blocks[0]
     assert block.norm1.fused
     assert not block.conv1.fused
     assert not block.low_resolution_shortcut
     assert not step.gan.discriminator.blocks[0].conv2.fused
+    assert step.gan.discriminator.blocks[1].pool_first
     assert not step.gan.joint_batch
-    before = int(step.gan.d_optimizer.iterations)
+    steps, updates = int(step.gan.step), int(step.gan.d_optimizer.iterations)
     step.calls["step"]()
-    assert int(step.gan.step) == 2
-    assert int(step.gan.d_optimizer.iterations) == before + 2
+    assert int(step.gan.step) == steps + 1
+    assert int(step.gan.d_optimizer.iterations) == updates + 2
 
 
-def test_work_of_a_step_is_that_of_its_updates(step):
+@pytest.mark.parametrize(
+    ("compare", "name", "left_out"),
+    [
+        ("fused_norm", "without fused_norm", {"fused_norm"}),
+        (PLAIN, PLAIN, set(REWRITES)),
+    ],
+)
+def test_a_form_leaves_out_rewrites(compare, name, left_out):
+    forms = step_benchmark._forms(compare)
+    assert list(forms) == [REWRITTEN, name]
+    parse_config(["configs/synthetic.gin"])
+    for form, without in ((REWRITTEN, set()), (name, left_out)):
+        bind_rewrites(forms[form])
+        for rewrite, functions in REWRITES.items():
+            for function in functions:
+                bound = gin.query_parameter(f"{function}.{rewrite}")
+                assert bound == (rewrite not in without)
+
+
+def test_work_of_a_step_is_that_of_its_updates(report):
     """As counted from the calls in the graph of the whole step."""
+    step = report.steps[CONFIG]
     images, labels = constant_batch(step.gan, 2, 2)
     graph = step.gan.train_step.get_concrete_function(images, labels).graph
     calls = [
@@ -68,9 +123,10 @@ def test_work_of_a_step_is_that_of_its_updates(step):
     ]
     assert len(calls) == 3  # Two D updates and one of G.
     flops = sum(cost.flops for call in calls for cost in graph_costs(call))
-    average = sum(cost.flops for cost in step.costs["moving average"])
+    average = step.updates[-1].flops
     assert average > 0
-    assert sum(c.flops for c in step.step_costs) == flops + average
+    assert step.work("step") == (2 * 2, flops + average)
+    assert sum(cost.flops for cost in step.costs) == flops + average
 
 
 def test_the_profile_tells_parts_apart():
@@ -92,99 +148,69 @@ def test_the_profile_tells_parts_apart():
     assert "optimizer" not in seconds
 
 
-@pytest.fixture(scope="module")
-def report():
-    made = measure(
-        ["configs/synthetic.gin"],
-        ["BASE_CHANNELS=2"],
-        batch_size=2,
-        compare=PLAIN,
-        data=True,
-        data_dir=None,
-        samples=3,
-    )
-    gin.clear_config()
-    return made
-
-
-def test_both_forms_are_measured_in_every_call(report):
-    table = {(row["form"], row["call"]): row for row in rows(report)}
-    calls = ("D update", "G update", "step")
-    expected = {(form, call) for form in FORMS for call in calls}
-    with_data = {(REWRITTEN, WITH_DATA), (REWRITTEN, WITHOUT_DATA)}
-    assert set(table) == expected | with_data
-    for call in calls:
-        rewritten, plain = (table[form, call] for form in FORMS)
-        assert rewritten["gflop"] < plain["gflop"]
-        for row in (rewritten, plain):
-            assert row["lower"] <= row["median"] <= row["upper"]
-            assert row["share_of_conv"] > 0
-            assert row["peak_bytes"] is None or row["peak_bytes"] >= 0
-            assert row["first_step_seconds"] > row["trace_seconds"] > 0
-            assert row["compile_seconds"] >= 0
-    plain = report.steps[PLAIN].gan
-    assert not plain.generator.norm.fused
-    assert not plain.joint_batch
+def test_every_call_is_measured(report):
+    table = {row["call"]: row for row in rows(report)}
+    calls = ("D update", "G update", "step", WITH_DATA, WITHOUT_DATA)
+    assert tuple(table) == calls
+    d_update, g_update, step, *others = table.values()
+    assert step["gflop"] > 2 * d_update["gflop"] + g_update["gflop"]
+    assert all(row["gflop"] == step["gflop"] for row in others)
+    for row in table.values():
+        assert row["form"] == CONFIG
+        assert row["lower"] <= row["median"] <= row["upper"]
+        assert row["share_of_conv"] > 0
+        assert row["peak_bytes"] is None or row["peak_bytes"] >= 0
+        assert row["first_step_seconds"] > row["trace_seconds"] > 0
+        assert row["compile_seconds"] >= 0
 
 
 def test_parts_share_out_a_step(report):
-    for form in FORMS:
-        mine = [row for row in part_rows(report) if row["form"] == form]
-        assert 0.3 < sum(row["share"] for row in mine) < 1.0 + 1e-6
-        step = report.timings[form, "step"].median
-        for row in mine:
-            assert row["seconds"] == pytest.approx(row["share"] * step)
-            assert row["product_share"] <= row["share"] + 1e-9
-            # Work that is counted is work that was seen.
-            assert (row["gflop"] > 0) <= (row["product_share"] > 0)
+    table = part_rows(report)
+    assert 0.3 < sum(row["share"] for row in table) < 1.0 + 1e-6
+    step = report.timings[CONFIG, "step"].median
+    for row in table:
+        assert row["seconds"] == pytest.approx(row["share"] * step)
+        assert row["product_share"] <= row["share"] + 1e-9
+        # Work that is counted is work that was seen.
+        assert (row["gflop"] > 0) <= (row["product_share"] > 0)
 
 
-def test_a_step_whose_parts_are_unknown_is_reported_all_the_same(
-    report, tmp_path
+def test_two_forms_are_compared_also_where_parts_are_unknown(
+    two_forms, tmp_path
 ):
     """As under XLA, where a profile does not name operations."""
-    unknown = dataclasses.replace(report, seconds=dict.fromkeys(FORMS, {}))
-    text = lines(unknown)
+    text = lines(two_forms)
     assert sum("cannot be told apart" in line for line in text) == 2
-    assert text[-1].startswith("speedup over plain: ")
-    write(tmp_path / "step.csv", unknown, "title")
+    assert any(line.startswith("throughput with data: ") for line in text)
+    assert text[-1] == "speedup over the form without fused_norm: 2.00"
+    before, after = (two_forms.timings[form, "step"] for form in FORMS)
+    tie = "The quartiles of the two steps overlap: a tie."
+    assert (tie in text) == before.overlaps(after)
+    write(tmp_path / "step.csv", two_forms, "title")
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".png"]
 
 
-def benchmark(*arguments):
-    return subprocess.run(
+def test_the_command_writes_tables_and_a_figure(tmp_path):
+    result = subprocess.run(
         [
             sys.executable,
             "scripts/benchmark_step.py",
             "--gin_config=configs/synthetic.gin",
             "--gin_bindings=BASE_CHANNELS=2",
+            "--gin_bindings=ATTENTION_RESOLUTIONS=()",
             "--batch_size=2",
             "--samples=3",
-            *arguments,
+            f"--out={tmp_path}",
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
     )
-
-
-def test_the_command_names_the_forms_it_can_compare_with():
-    result = benchmark("--compare=fused_nrom")
-    assert result.returncode == 1
-    assert "--compare has 'fused_nrom'" in result.stderr
-    assert "plain, fused_resampling" in result.stderr
-
-
-def test_the_command_compares_with_the_form_without_a_rewrite(tmp_path):
-    result = benchmark("--compare=fused_norm", f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     text = result.stdout.splitlines()
-    last = r"speedup over the form without fused_norm: \d+\.\d\d"
-    assert re.fullmatch(last, text[-1])
-    assert sum("3x3 convolutions at " in line for line in text) == 2
+    assert sum("3x3 convolutions at " in line for line in text) == 1
     with (tmp_path / "step_synthetic.csv").open(newline="") as file:
-        forms = {row["form"] for row in csv.DictReader(file)}
-    assert forms == {"rewritten", "without fused_norm"}
+        assert {row["form"] for row in csv.DictReader(file)} == {"config"}
     assert (tmp_path / "step_synthetic_parts.csv").is_file()
     assert (tmp_path / "step_synthetic.png").stat().st_size > 5000

@@ -1,0 +1,43 @@
+"""The benchmark of a step compares two forms, as a user runs it."""
+
+import csv
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("compare", "other"),
+    [("plain", "plain"), ("fused_norm", "without fused_norm")],
+)
+def test_the_command_compares_two_forms(compare, other, tmp_path):
+    result = subprocess.run(
+        [
+            sys.executable,
+            "scripts/benchmark_step.py",
+            "--gin_config=configs/synthetic.gin",
+            "--gin_bindings=BASE_CHANNELS=2",
+            "--batch_size=2",
+            "--samples=3",
+            f"--compare={compare}",
+            f"--out={tmp_path}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    last = result.stdout.splitlines()[-1]
+    name = other if other == "plain" else f"the form {other}"
+    assert re.fullmatch(rf"speedup over {name}: \d+\.\d\d", last)
+    with (tmp_path / "step_synthetic.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    work = {row["form"]: float(row["gflop"]) for row in rows}
+    assert work.keys() == {"rewritten", other}
+    assert (work["rewritten"] < work[other]) == (compare == "plain")
