@@ -17,7 +17,7 @@ from sagan.profiling.flops import (
 from sagan.profiling.recorder import trace_network, wrapped
 
 REST = "relu, sums, resampling"
-_LINE = "{:26}{:>12}{:>13}{:>11}{:>11}{:>7}"
+_LINE = "{:26}{:>12}{:>13}{:>11}{:>11}{:>12}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +156,7 @@ def layer_table(
         rewritten: Its layers with both; parameters and bytes are of these.
     """
     others = {row.name: row for row in plain}
-    head = ("output", "parameters", "plain", "rewritten", "made")
+    head = ("output", "parameters", "plain", "rewritten", "activations")
     pointwise = [
         [row for row in rows if row.is_pointwise] for rows in (plain, rewritten)
     ]
@@ -167,11 +167,11 @@ def layer_table(
         )
     ]
     return [
-        f"{'million multiply-adds':>73}{'MB':>7}",
+        f"{'million multiply-adds':>73}{'MB':>12}",
         _LINE.format(f"{title}, one image", *head),
         *(_line(r.name, r.shape, [others[r.name]], [r]) for r in rewritten),
         _line("total", (), plain, rewritten),
-        _LINE.format("held by 1x1 convolutions", "", *shares),
+        _LINE.format("share of 1x1 convolutions", "", *shares),
     ]
 
 

@@ -231,7 +231,7 @@ def test_the_command_predicts_a_step_and_compares_it_with_steps_it_runs():
     tables = [line for line in lines if line.startswith("blocks[0].conv1")]
     assert [line.split()[1] for line in tables] == ["8x8x8", "32x32x4"]
     assert "A step on a batch of 4:" in lines
-    assert "held by 1x1 convolutions" in result.stdout
+    assert "share of 1x1 convolutions" in result.stdout
     assert "Largest batch in 1 GB" in result.stdout
     ratios = re.findall(r"predicted / measured (\d+\.\d\d)", result.stdout)
     assert len(ratios) == 2  # Of seconds and of memory.
