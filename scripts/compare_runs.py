@@ -1,4 +1,4 @@
-"""Are two runs the same to the bit? Their weights, losses and grids compared.
+"""Compares two runs bitwise: weights, losses and grids.
 
   python scripts/compare_runs.py runs/whole runs/resumed
 
@@ -39,7 +39,7 @@ def main(argv):
     if found[_SHOWN:]:
         print(f"and {len(found) - _SHOWN} more")
     if not found:
-        print("The same to the bit.")
+        print("Bitwise equal.")
     sys.exit(1 if found else 0)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the package into .venv, trains configs/synthetic.gin and draws a
-# grid of samples. Safe to run again: it goes on where it stopped.
+# grid of samples. Safe to run again: it resumes where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup.sh ""  # No extras.

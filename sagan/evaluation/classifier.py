@@ -365,7 +365,7 @@ def _read_record(path):
 
 
 def _fix(path):
-    return f"Train it anew: {_HOW} --workdir={path.parent}"
+    return f"Train it again: {_HOW} --workdir={path.parent}"
 
 
 def _by(shape):

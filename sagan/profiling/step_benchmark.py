@@ -135,7 +135,7 @@ def _dataset(data_dir, batch_size):
 def _time_input(step, dataset, seconds, samples):
     """Times runs of steps on images and on a constant batch, in turn.
 
-    The images of each run are read anew, and nothing is read during the other
+    The images of each run are read again, and nothing is read during the other
     runs, so that an input that is too slow shows as longer steps.
     """
     count = max(_FEWEST_INPUT_STEPS, math.ceil(_INPUT_SECONDS / seconds))
