@@ -66,6 +66,6 @@ def test_the_same_are_the_same(tmp_path):
         file.write('\n{"step": 3, "d_loss": 1.0, "g_loss": 1.0}')
     script = [sys.executable, "scripts/compare_runs.py", str(tmp_path / "one")]
     result = run([*script, str(tmp_path / "other")])
-    assert (result.returncode, result.stdout) == (0, "The same to the bit.\n")
+    assert (result.returncode, result.stdout) == (0, "Bitwise equal.\n")
     result = run([*script, str(tmp_path)])
     assert f"no checkpoint in {tmp_path}/checkpoints" in result.stderr
