@@ -306,10 +306,14 @@ def test_an_unknown_variant_is_answered_with_the_choices():
 def test_large_scores_are_not_rounded(dtype, query_block):
     block = _make("paper", channels=64, dtype=f"mixed_{dtype}")
     block.query_block = query_block
-    inputs = tf.cast(_inputs(8, 8, 64) * 5.1, dtype)
+    inputs = _inputs(8, 8, 64)
+    keys, queries, _ = block._project(inputs, False)
+    # A score is a product of two linear maps of the inputs.
+    inputs *= np.sqrt(63 / np.std(np.float64(queries) @ np.float64(keys).mT))
+    inputs = tf.cast(inputs, dtype)
     keys, queries, _ = (np.float64(x) for x in block._project(inputs, False))
     scores = queries @ keys.mT
-    assert 50 < scores.std() < 80
+    assert 60 < scores.std() < 66
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     distance = np.abs(block.attention_map(inputs) - weights).sum(-1) / 2
