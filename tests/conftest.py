@@ -4,9 +4,9 @@ import gin
 import pytest
 from absl import flags
 
-from sagan import cli as startup
+from sagan import cli
 
-startup.start_tensorflow()
+cli.start_tensorflow()
 flags.FLAGS.mark_as_parsed()
 
 # TensorFlow may only be imported from here on.
@@ -19,7 +19,8 @@ tf.config.experimental.enable_tensor_float_32_execution(False)
 
 @pytest.fixture(autouse=True)
 def _clean_globals():
-    """No test sees the gin bindings or the dtype policy of another."""
+    """Seeds each test and undoes its gin bindings and dtype policy."""
+    keras.utils.set_random_seed(0)
     yield
     gin.clear_config()
     keras.config.set_dtype_policy("float32")

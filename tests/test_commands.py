@@ -1,70 +1,26 @@
 """The commands, run as a person types them."""
 
-import os
-import pathlib
+import re
 import signal
-import subprocess
-import sys
 import time
 
-import numpy as np
 import pytest
+from command_line import (
+    SETTINGS,
+    TINY,
+    command,
+    run,
+    start,
+    start_and_wait,
+    train_command,
+)
 from PIL import Image
 
-from sagan.runs.checkpoints import checkpoint_steps, read_checkpoint
-
-ROOT = pathlib.Path(__file__).parent.parent
-TINY = (
-    "BASE_CHANNELS = 2",
-    "BATCH_SIZE = 4",
-    "train.num_samples = 8",
-    "train.log_every = 1",
-    "train.save_every = 3",
-    "train.sample_every = 100",
-    "train.deterministic = True",
-    "make_dataset.num_examples = 64",
-)
-
-
-def command(module, *arguments):
-    return [sys.executable, "-m", f"sagan.{module}", *arguments]
-
-
-def train_command(workdir, *bindings):
-    return command(
-        "train",
-        "--gin_config=configs/synthetic.gin",
-        f"--workdir={workdir}",
-        *(f"--gin_bindings={binding}" for binding in (*TINY, *bindings)),
-    )
-
-
-def run(arguments, **kwargs):
-    return subprocess.run(
-        arguments,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **kwargs,
-    )
-
-
-def start_and_wait(arguments, workdir, lines):
-    """Starts training and returns the process once it logged some steps."""
-    process = subprocess.Popen(
-        arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    metrics = workdir / "metrics.jsonl"
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        if metrics.exists() and metrics.read_text().count("\n") >= lines:
-            return process
-        if process.poll() is not None:
-            break
-        time.sleep(0.02)
-    process.kill()
-    raise AssertionError(process.communicate()[1])
+from sagan.cli import short_errors
+from sagan.config import parse_config
+from sagan.runs.checkpoints import checkpoint_steps
+from sagan.runs.record import parse_recorded_config
+from sagan.training.train import train
 
 
 @pytest.mark.parametrize("module", ["train", "sample", "launch"])
@@ -77,28 +33,46 @@ def test_help_is_quick_and_shows_examples(module):
     assert "--workdir" in result.stdout
 
 
-def test_killed_run_goes_on_and_ends_like_the_undisturbed_one(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    result = run(train_command(whole, "NUM_STEPS = 12"))
-    assert result.returncode == 0, result.stderr
+def test_a_run_is_stopped_by_signals_resumed_moved_and_sampled(tmp_path):
+    workdir, stops = tmp_path / "run", []
+    endless = "NUM_STEPS = 100000", "train.save_every = 90000"
+    for number, text in (
+        (signal.SIGINT, "Starting at step 0"),
+        (signal.SIGTERM, "Resuming at step"),
+    ):
+        process = start_and_wait(train_command(workdir, *endless), workdir, 3)
+        process.send_signal(number)
+        errors = process.communicate(timeout=60)[1]
+        # Neither 0, which a batch system takes for the end, nor 1, an error.
+        assert process.returncode == 128 + number, errors
+        assert text in errors
+        stops += checkpoint_steps(workdir / "checkpoints")[-1:]
+        assert f"Stopped by {number.name} after step {stops[-1]}" in errors
+    assert checkpoint_steps(workdir / "checkpoints") == stops
 
-    process = start_and_wait(
-        train_command(killed, "NUM_STEPS = 12"), killed, lines=5
-    )
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert checkpoint_steps(killed / "checkpoints")[-1] < 12
-    result = run(train_command(killed, "NUM_STEPS = 12"))
+    # The terminal shows the run and nothing of TensorFlow.
+    last = stops[-1] + 2
+    result = run(train_command(workdir, f"NUM_STEPS = {last}"))
     assert result.returncode == 0, result.stderr
-    assert "Resuming at step" in result.stderr
-    np.testing.assert_equal(
-        read_checkpoint(killed / "checkpoints"),
-        read_checkpoint(whole / "checkpoints"),
-    )
+    lines = result.stderr.splitlines()
+    for line, text in zip(
+        lines,
+        (
+            "Dataset synthetic",
+            "Checked conv2d and convolutions in float32",
+            f"Resuming at step {stops[-1]}",
+            "First step after",
+            f"step {last - 1}/{last}",
+            f"step {last}/{last}",
+            f"All {last} steps are done.",
+        ),
+        strict=True,
+    ):
+        assert text in line
+    assert result.stdout == ""
 
     # A grid needs nothing but the run's folder, wherever it is.
-    moved = killed.rename(tmp_path / "moved")
-    out = tmp_path / "grid.png"
+    moved, out = workdir.rename(tmp_path / "moved"), tmp_path / "grid.png"
     result = run(
         command(
             "sample", f"--workdir={moved}", f"--out={out}", "--num_images=10"
@@ -109,32 +83,8 @@ def test_killed_run_goes_on_and_ends_like_the_undisturbed_one(tmp_path):
         assert image.size == (8 * 34 - 2, 2 * 34 - 2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_finishes_the_step_and_saves(tmp_path, number):
-    process = start_and_wait(
-        train_command(
-            tmp_path, "NUM_STEPS = 100000", "train.save_every = 90000"
-        ),
-        tmp_path,
-        lines=4,
-    )
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    # Neither 0, which a batch system takes for the end, nor 1, an error.
-    assert process.returncode == 128 + number, errors
-    assert f"Stopped by {number.name}" in errors
-    steps = checkpoint_steps(tmp_path / "checkpoints")
-    assert len(steps) == 1
-    assert f"after step {steps[0]}" in errors
-
-
 def test_sigterm_before_the_first_step_is_one_line(tmp_path):
-    process = subprocess.Popen(
-        train_command(tmp_path, "NUM_STEPS = 3"),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(train_command(tmp_path, "NUM_STEPS = 3"))
     lines = [process.stderr.readline()]
     process.send_signal(signal.SIGTERM)
     lines += process.communicate(timeout=60)[1].splitlines()
@@ -149,21 +99,11 @@ def test_sigterm_before_the_first_step_is_one_line(tmp_path):
     ("arguments", "message"),
     [
         (["--gin_bindings=NUM_STEP=2"], "Did you mean 'NUM_STEPS'?"),
-        (["--gin_bindings=train.num_step=2"], "Did you mean 'num_steps'?"),
-        (["--gin_bindings=POINTWISE=matmul"], "Strings need quotes"),
-        (["--gin_config=configs/celebA.gin"], "configs/celebA.gin"),
         (["--workdr=x"], "Unknown command line flag 'workdr'"),
         (["runs/x"], "Unexpected argument 'runs/x'"),
-        (
-            [
-                "--gin_bindings=make_dataset.name='folder:/nowhere'",
-                "--gin_bindings=make_dataset.num_examples=None",
-            ],
-            "/nowhere",
-        ),
     ],
 )
-def test_mistake_is_named_without_a_traceback(tmp_path, arguments, message):
+def test_a_mistake_is_named_without_a_traceback(tmp_path, arguments, message):
     result = run([*train_command(tmp_path / "run"), *arguments])
     assert result.returncode != 0
     assert message in result.stderr + result.stdout
@@ -171,37 +111,37 @@ def test_mistake_is_named_without_a_traceback(tmp_path, arguments, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_sampling_something_else_is_named_without_a_traceback(tmp_path):
-    out = tmp_path / "grid.png"
-    result = run(command("sample", f"--workdir={tmp_path}", f"--out={out}"))
-    assert result.returncode == 1
-    assert "is not the folder of a run" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert not out.exists()
-
-
-def test_terminal_shows_the_run_and_nothing_of_tensorflow(tmp_path):
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("TF_")
-    }
-    result = run(train_command(tmp_path, "NUM_STEPS = 2"), env=environment)
-    assert result.returncode == 0, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 7, result.stderr
-    for line, text in zip(
-        lines,
+@pytest.mark.parametrize(
+    ("config", "bindings", "message"),
+    [
+        ("synthetic", ["train.num_step=2"], "Did you mean 'num_steps'?"),
+        ("synthetic", ["POINTWISE=matmul"], "Strings need quotes"),
+        ("celebA", [], "configs/celebA.gin"),
         (
-            "Dataset synthetic",
-            "Checked conv2d and convolutions in float32",
-            "Starting at step 0",
-            "First step after",
-            "step 1/2",
-            "step 2/2",
-            "All 2 steps are done.",
+            "synthetic",
+            [
+                "make_dataset.name='folder:/nowhere'",
+                "make_dataset.num_examples=None",
+            ],
+            "/nowhere",
         ),
-        strict=True,
-    ):
-        assert text in line
-    assert result.stdout == ""
+    ],
+)
+def test_a_mistake_of_settings_is_one_error(
+    tmp_path, monkeypatch, config, bindings, message
+):
+    monkeypatch.chdir(SETTINGS["cwd"])
+
+    @short_errors()
+    def start_run():
+        parse_config([f"configs/{config}.gin"], [*TINY, *bindings])
+        train(workdir=str(tmp_path / "run"))
+
+    with pytest.raises(SystemExit, match=f"(?s)Error: .*{re.escape(message)}"):
+        start_run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_sampling_something_else_is_one_error(tmp_path):
+    with pytest.raises(SystemExit, match="is not the folder of a run"):
+        short_errors()(parse_recorded_config)(tmp_path)

@@ -56,3 +56,21 @@ def make_batch(d_steps=1, batch=4, seed=0):
     images = generator.uniform(-1, 1, (d_steps, batch, 32, 32, 3))
     labels = generator.integers(0, 3, (d_steps, batch))
     return tf.constant(images, tf.float32), tf.constant(labels, tf.int32)
+
+
+def values(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def reset(gan, state):
+    """Assigns all state of a GAN: `values` of its variables."""
+    for variable, value in zip(gan.variables(), state, strict=True):
+        variable.assign(value)
+
+
+def open_gates(gan, gamma=0.5):
+    """Lets attention take part: at its initial gamma of zero it is none."""
+    for network in (gan.generator, gan.discriminator):
+        for attention in network.attentions:
+            if hasattr(attention, "gamma"):
+                attention.gamma.assign(gamma)

@@ -2,15 +2,15 @@
 
 import functools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from sagan.layers.batch_norm import BatchNorm
+from sagan.layers.numerics.deviations import ROUNDING
 
-ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 EPSILON = 1e-5
+LABELS = np.array([3, 0, 3], np.int32)
 
 
 @pytest.fixture(params=[True, False], ids=["fused", "plain"], autouse=True)
@@ -37,37 +37,57 @@ def _make(num_classes=0, channels=6, **kwargs):
     return layer
 
 
+def _exact(variable):
+    return tf.cast(tf.convert_to_tensor(variable), tf.float64)
+
+
 def _moments(inputs):
-    inputs = np.asarray(inputs, np.float64)
+    inputs = np.float64(inputs)
     return inputs.mean((0, 1, 2)), inputs.var((0, 1, 2))
 
 
-def _reference(inputs, mean, variance, gain, bias, epsilon=EPSILON):
-    inputs = np.asarray(inputs, np.float64)
-    return (inputs - mean) / np.sqrt(variance + epsilon) * gain + bias
+def _standardize(inputs, mean, variance, epsilon=EPSILON):
+    return (inputs - mean) / (variance + epsilon) ** 0.5
 
 
-def test_training_uses_the_moments_of_the_batch():
-    layer, inputs = _make(), _draw()
-    expected = _reference(
-        inputs, *_moments(inputs), layer.gain.numpy(), layer.bias.numpy()
-    )
-    outputs = layer(inputs, training=True)
-    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+def _definition(layer, inputs, gain, bias, training, labels=LABELS):
+    """The layer in float64; a table of gain and bias has a row a label."""
+    if training:
+        moments = tf.nn.moments(inputs, [0, 1, 2])
+    else:
+        moments = _exact(layer.moving_mean), _exact(layer.moving_variance)
+    if layer.num_classes:
+        gain, bias = (tf.gather(x, labels)[:, None, None] for x in (gain, bias))
+    return _standardize(inputs, *moments) * gain + bias
 
 
-def test_inference_uses_the_moving_moments_and_changes_nothing():
-    layer, inputs = _make(), _draw()
+@pytest.mark.parametrize("num_classes", [0, 4])
+@pytest.mark.parametrize("training", [False, True])
+def test_outputs_and_gradients_are_those_of_the_definition(
+    num_classes, training
+):
+    layer, inputs = _make(num_classes), tf.constant(_draw())
     before = layer.get_weights()
-    gain, bias, mean, variance = (x.astype(np.float64) for x in before[:4])
-    expected = _reference(inputs, mean, variance, gain, bias)
-    np.testing.assert_allclose(layer(inputs), expected, rtol=1e-5, atol=1e-5)
-    # An image does not depend on the others of its batch.
-    np.testing.assert_allclose(
-        layer(inputs[:1]), expected[:1], rtol=1e-5, atol=1e-5
+    exact = [_exact(x) for x in (inputs, layer.gain, layer.bias)]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([inputs, *exact])
+        expected = _definition(layer, *exact, training)
+        outputs = layer(inputs, LABELS, training=training)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
+    direction = tf.random.stateless_normal(outputs.shape, [1, 2])
+    gradients = tape.gradient(
+        outputs, [inputs, layer.gain.value, layer.bias.value], direction
     )
-    for one, other in zip(layer.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    references = tape.gradient(expected, exact, tf.cast(direction, tf.float64))
+    for gradient, reference in zip(gradients, references, strict=True):
+        gradient, reference = map(tf.convert_to_tensor, (gradient, reference))
+        scale = np.abs(reference).max()
+        np.testing.assert_allclose(gradient, reference, atol=1e-5 * scale)
+    if not training:
+        # An image does not depend on the others of its batch.
+        alone = layer(inputs[:1], LABELS[:1])
+        np.testing.assert_allclose(alone, expected[:1], rtol=1e-5, atol=1e-5)
+        np.testing.assert_equal(layer.get_weights(), before)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
@@ -89,61 +109,23 @@ def test_moving_moments_follow_the_biased_moments_of_the_batch(decay):
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_a_batch_that_is_not_finite_leaves_the_moments_alone(bad):
-    layer = BatchNorm()
-    layer(tf.random.stateless_normal([4, 2, 2, 3], [0, 1]), training=True)
-    before = [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
-    inputs = np.ones([4, 2, 2, 3], np.float32)
+    layer, inputs = _make(), _draw()
+    moments = layer.moving_mean, layer.moving_variance
+    before = [moment.numpy() for moment in moments]
     inputs[1, 0, 1, 2] = bad
     layer(inputs, training=True)
-    after = [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
-    np.testing.assert_array_equal(after, before)
+    np.testing.assert_array_equal([m.numpy() for m in moments], before)
 
 
 def test_the_decay_is_reached_after_the_first_updates():
     layer = BatchNorm(decay=0.999)
     layer.build((None, None, None, 6))
-    layer.updates.assign(8989.0)  # (1 + n) / (10 + n) is 0.999 at n = 8990.
-    layer(np.ones((1, 2, 2, 6), np.float32), training=True)
-    np.testing.assert_allclose(layer.moving_mean, 0.001, rtol=2e-3)
-    layer.updates.assign(1e6)
-    layer.moving_mean.assign(tf.zeros(6))
-    layer(np.ones((1, 2, 2, 6), np.float32), training=True)
-    np.testing.assert_allclose(layer.moving_mean, 0.001, rtol=1e-4)
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_conditional_gain_and_bias_are_the_row_of_the_label(training):
-    layer, inputs = _make(num_classes=4), _draw()
-    labels = np.array([3, 0, 3], np.int32)
-    gain, bias = layer.gain.numpy()[labels], layer.bias.numpy()[labels]
-    moments = (
-        _moments(inputs)
-        if training
-        else (layer.moving_mean.numpy(), layer.moving_variance.numpy())
-    )
-    expected = _reference(
-        inputs, *moments, gain[:, None, None], bias[:, None, None]
-    )
-    outputs = layer(inputs, labels, training=training)
-    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_tables_of_equal_rows_are_the_plain_layer():
-    plain, conditional, inputs = _make(), _make(num_classes=3), _draw()
-    for table, row in (
-        (conditional.gain, plain.gain),
-        (conditional.bias, plain.bias),
-    ):
-        table.assign(tf.tile(row[None], [3, 1]))
-    for name in ("moving_mean", "moving_variance"):
-        getattr(conditional, name).assign(getattr(plain, name))
-    for training in (True, False):
-        np.testing.assert_allclose(
-            conditional(inputs, np.array([0, 1, 2]), training=training),
-            plain(inputs, training=training),
-            atol=1e-5,
-        )
-    np.testing.assert_array_equal(conditional.moving_mean, plain.moving_mean)
+    # (1 + n) / (10 + n) is 0.999 at n = 8990.
+    for updates, tolerance in ((8989.0, 2e-3), (1e6, 1e-4)):
+        layer.updates.assign(updates)
+        layer.moving_mean.assign(tf.zeros(6))
+        layer(np.ones((1, 2, 2, 6), np.float32), training=True)
+        np.testing.assert_allclose(layer.moving_mean, 0.001, rtol=tolerance)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -151,15 +133,15 @@ def test_epsilon_is_added_to_the_variance(training):
     layer = BatchNorm()
     inputs = 1e-3 * _draw(shape=(2, 3, 3, 2))
     layer.build(inputs.shape)
-    mean, variance = _moments(inputs)
-    layer.moving_mean.assign(mean)
-    layer.moving_variance.assign(variance)
-    expected = _reference(inputs, mean, variance, 1.0, 0.0)
+    moments = _moments(inputs)
+    layer.moving_mean.assign(moments[0])
+    layer.moving_variance.assign(moments[1])
+    expected = _standardize(inputs, *moments)
     # At this variance, of 1e-6 to 4e-6, another epsilon would be far off.
     np.testing.assert_allclose(
         layer(inputs, training=training), expected, atol=1e-4
     )
-    without = _reference(inputs, mean, variance, 1.0, 0.0, epsilon=0.0)
+    without = _standardize(inputs, *moments, epsilon=0.0)
     assert np.abs(without - expected).max() > 0.5
 
 
@@ -173,64 +155,23 @@ def test_a_single_position_is_normalised_to_the_bias():
 @pytest.mark.parametrize("num_classes", [0, 4])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_mixed_precision_keeps_statistics_in_float32(num_classes, dtype):
-    keras.config.set_dtype_policy(f"mixed_{dtype}")
     # A sum of these squares, about 1e8, would overflow float16.
     inputs = tf.cast(300.0 * _draw(shape=(4, 8, 8, 6)), dtype)
     labels = np.array([0, 3, 1, 1])
-    layer = _make(num_classes, decay=0.0)
+    layer = _make(num_classes, decay=0.0, dtype=f"mixed_{dtype}")
     outputs = layer(inputs, labels, training=True)
     assert outputs.dtype == dtype
     for variable in layer.variables:
         assert variable.value.dtype == tf.float32
-    exact = tf.cast(inputs, tf.float64).numpy()
-    mean, variance = _moments(exact)
+    mean, variance = _moments(inputs)
     np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-4)
     np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-4)
-    gain, bias = layer.gain.numpy(), layer.bias.numpy()
-    if num_classes:
-        gain, bias = (x[labels][:, None, None] for x in (gain, bias))
-    expected = _reference(exact, mean, variance, gain, bias)
-    # The normalised value, the gain, the product and the sum are rounded.
-    bound = ROUNDING[dtype] * 4 * (np.abs(expected - bias) + np.abs(bias) + 1)
-    error = np.abs(tf.cast(outputs, tf.float64).numpy() - expected)
-    assert (error <= bound).all(), (error / bound).max()
-
-
-def _plain_formulation(layer, inputs, gain, bias, labels, training):
-    if training:
-        mean, variance = tf.nn.moments(inputs, [0, 1, 2])
-    else:
-        mean, variance = (
-            tf.cast(x.value, inputs.dtype)
-            for x in (layer.moving_mean, layer.moving_variance)
-        )
-    if layer.num_classes:
-        gain, bias = (tf.gather(x, labels)[:, None, None] for x in (gain, bias))
-    return (inputs - mean) * tf.math.rsqrt(variance + EPSILON) * gain + bias
-
-
-@pytest.mark.parametrize("num_classes", [0, 4])
-@pytest.mark.parametrize("training", [False, True])
-def test_gradients_equal_those_of_the_plain_formulation(num_classes, training):
-    layer = _make(num_classes)
-    inputs, labels = tf.constant(_draw()), tf.constant([3, 0, 3])
-    exact = [
-        tf.cast(tf.convert_to_tensor(x), tf.float64)
-        for x in (inputs, layer.gain, layer.bias)
-    ]
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch([inputs, *exact])
-        expected = _plain_formulation(layer, *exact, labels, training)
-        actual = layer(inputs, labels, training=training)
-    direction = tf.random.stateless_normal(actual.shape, [1, 2])
-    gradients = tape.gradient(
-        actual, [inputs, layer.gain.value, layer.bias.value], direction
+    exact, gain, bias = map(_exact, (inputs, layer.gain, layer.bias))
+    expected, scaled = (
+        _definition(layer, exact, gain, x, True, labels)
+        for x in (bias, tf.zeros_like(bias))
     )
-    references = tape.gradient(expected, exact, tf.cast(direction, tf.float64))
-    for gradient, reference in zip(gradients, references, strict=True):
-        scale = np.abs(tf.convert_to_tensor(reference)).max()
-        np.testing.assert_allclose(
-            tf.convert_to_tensor(gradient),
-            tf.convert_to_tensor(reference),
-            atol=1e-5 * scale,
-        )
+    # The normalised value, the gain, the product and the sum are rounded.
+    size = np.abs(scaled) + np.abs(expected - scaled) + 1
+    error = np.abs(np.float64(outputs) - expected)
+    assert (error <= ROUNDING[dtype] * 4 * size).all()

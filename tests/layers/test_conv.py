@@ -15,24 +15,20 @@ from sagan.layers.conv import (
     upsample,
     upsample_conv,
 )
+from sagan.layers.numerics.deviations import ROUNDING
 
-ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 UP_SIZES = ((1, 1), (1, 4), (2, 2), (3, 5), (4, 7), (8, 6))
 DOWN_SIZES = ((2, 2), (3, 3), (3, 4), (4, 3), (5, 7), (8, 6), (2, 9))
 
 
-def _generator_stages():
-    """Resolution, c_in, c_out of each up-sampling, at base_channels 1."""
+def _stages():
+    """Those of all networks at base_channels 1."""
     for widths in GENERATOR_WIDTHS.values():
         for i, pair in enumerate(itertools.pairwise(widths)):
-            yield 4 * 2**i, *pair
-
-
-def _discriminator_stages():
-    """Resolution, c_in, c_out of each pooled convolution."""
+            yield "up", 4 * 2**i, *pair
     for size, widths in DISCRIMINATOR_WIDTHS.items():
         for i in range(len(widths) - DISCRIMINATOR_FLAT_BLOCKS[size]):
-            yield size // 2**i, widths[i], widths[i]
+            yield "down", size // 2**i, widths[i], widths[i]
 
 
 def _loop_conv3x3(inputs, kernel):
@@ -46,18 +42,14 @@ def _loop_conv3x3(inputs, kernel):
     return outputs
 
 
-def _loop_upsample(inputs):
-    return inputs.repeat(2, axis=1).repeat(2, axis=2)
+def _repeat(inputs):
+    return np.repeat(np.repeat(inputs, 2, axis=1), 2, axis=2)
 
 
-def _loop_downsample(inputs):
+def _mean_of_four(inputs):
     height, width = (size // 2 * 2 for size in inputs.shape[1:3])
-    return (
-        inputs[:, 0:height:2, 0:width:2]
-        + inputs[:, 1:height:2, 0:width:2]
-        + inputs[:, 0:height:2, 1:width:2]
-        + inputs[:, 1:height:2, 1:width:2]
-    ) / 4.0
+    inputs = inputs[:, :height, :width]
+    return sum(inputs[:, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4.0
 
 
 def _plain(inputs, kernel, resample):
@@ -110,14 +102,13 @@ def _assert_fused_equals_plain(inputs, kernel, resample):
     assert fused[2].dtype == tf.float32  # The kernel is cast within.
 
 
-@pytest.mark.parametrize("size", UP_SIZES, ids=str)
-def test_fused_up_sampling_equals_plain(size):
-    _assert_fused_equals_plain(*_draw(*size, 3, 5), "up")
-
-
-@pytest.mark.parametrize("size", DOWN_SIZES, ids=str)
-def test_fused_pooling_equals_plain(size):
-    _assert_fused_equals_plain(*_draw(*size, 3, 5), "down")
+@pytest.mark.parametrize(
+    ("resample", "size"),
+    [*(("up", s) for s in UP_SIZES), *(("down", s) for s in DOWN_SIZES)],
+    ids=str,
+)
+def test_fused_equals_plain(resample, size):
+    _assert_fused_equals_plain(*_draw(*size, 3, 5), resample)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (4, 1)], ids=str)
@@ -130,19 +121,11 @@ def test_pooling_a_single_row_leaves_nothing(size):
 
 
 @pytest.mark.parametrize("dtype", ROUNDING)
-@pytest.mark.parametrize("stage", sorted(set(_generator_stages())), ids=str)
-def test_fused_equals_plain_at_every_generator_stage(stage, dtype):
-    resolution, c_in, c_out = stage
-    inputs = _draw(resolution, resolution, c_in, c_out, batch=1, dtype=dtype)
-    _assert_fused_equals_plain(*inputs, "up")
-
-
-@pytest.mark.parametrize("dtype", ROUNDING)
-@pytest.mark.parametrize("stage", sorted(set(_discriminator_stages())), ids=str)
-def test_fused_equals_plain_at_every_discriminator_stage(stage, dtype):
-    resolution, c_in, c_out = stage
-    inputs = _draw(resolution, resolution, c_in, c_out, batch=1, dtype=dtype)
-    _assert_fused_equals_plain(*inputs, "down")
+@pytest.mark.parametrize("stage", sorted(set(_stages())), ids=str)
+def test_fused_equals_plain_at_every_stage_of_the_networks(stage, dtype):
+    resample, size, c_in, c_out = stage
+    drawn = _draw(size, size, c_in, c_out, batch=1, dtype=dtype)
+    _assert_fused_equals_plain(*drawn, resample)
 
 
 @pytest.mark.parametrize("resample", ["up", "down"])
@@ -159,43 +142,43 @@ def test_spatial_sizes_may_be_unknown(resample, fused):
 
 
 @pytest.mark.parametrize("resample", [None, "up", "down"])
-@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("size", [(4, 4), (3, 6), (5, 5)], ids=str)
-def test_the_layer_equals_a_loop(resample, fused, size):
-    layer = Conv3x3(4, resample=resample, fused=fused, spectral_norm=False)
+def test_the_layer_equals_a_loop_in_both_forms(resample, size):
     inputs, kernel = _draw(*size, 3, 4)
-    layer.build(inputs.shape)
     bias = np.array([1.0, -2.0, 0.5, 3.0])
-    layer.kernel.assign(kernel)
-    layer.bias.assign(bias)
-    expected = inputs.numpy().astype(np.float64)
+    expected = np.float64(inputs)
     if resample == "up":
-        expected = _loop_upsample(expected)
-    expected = _loop_conv3x3(expected, kernel.numpy().astype(np.float64))
+        expected = _repeat(expected)
+    expected = _loop_conv3x3(expected, np.float64(kernel))
     if resample == "down":
-        expected = _loop_downsample(expected)
-    np.testing.assert_allclose(layer(inputs), expected + bias, atol=2e-5)
+        expected = _mean_of_four(expected)
+    for fused in (True, False):
+        layer = Conv3x3(4, resample=resample, fused=fused, spectral_norm=False)
+        layer.build(inputs.shape)
+        layer.kernel.assign(kernel)
+        layer.bias.assign(bias)
+        np.testing.assert_allclose(layer(inputs), expected + bias, atol=2e-5)
 
 
-def test_fused_and_plain_share_their_weights_and_spectral_norm():
-    for resample in ("up", "down"):
-        fused = Conv3x3(4, resample=resample)
-        plain = Conv3x3(4, resample=resample, fused=False)
-        inputs, kernel = _draw(4, 4, 3, 4)
-        fused.build(inputs.shape)
-        plain.build(inputs.shape)
-        fused.kernel.assign(kernel)
-        plain.set_weights(fused.get_weights())
-        for training in (True, False):
-            np.testing.assert_allclose(
-                fused(inputs, training=training),
-                plain(inputs, training=training),
-                atol=1e-5,
-            )
-            np.testing.assert_array_equal(fused.u, plain.u)
+@pytest.mark.parametrize("resample", ["up", "down"])
+def test_both_forms_share_their_weights_and_spectral_norm(resample):
+    fused = Conv3x3(4, resample=resample)
+    plain = Conv3x3(4, resample=resample, fused=False)
+    inputs, kernel = _draw(4, 4, 3, 4)
+    fused.build(inputs.shape)
+    plain.build(inputs.shape)
+    fused.kernel.assign(kernel)
+    plain.set_weights(fused.get_weights())
+    for training in (True, False):
+        np.testing.assert_allclose(
+            fused(inputs, training=training),
+            plain(inputs, training=training),
+            atol=1e-5,
+        )
+        np.testing.assert_array_equal(fused.u, plain.u)
 
 
-@pytest.mark.parametrize("dtype", sorted(ROUNDING))
+@pytest.mark.parametrize("dtype", ROUNDING)
 def test_upsample_and_its_gradient_are_those_of_repeat(dtype):
     inputs, _ = _draw(3, 5, 2, 1, dtype=dtype)
     direction = tf.random.stateless_normal([2, 6, 10, 2], [5, 6])
@@ -204,20 +187,17 @@ def test_upsample_and_its_gradient_are_those_of_repeat(dtype):
         tape.watch(inputs)
         outputs = upsample(inputs)
     gradient = tape.gradient(outputs, inputs, direction)
-    expected = tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2)
-    np.testing.assert_array_equal(outputs, expected)
+    np.testing.assert_array_equal(outputs, _repeat(inputs))
     assert gradient.dtype == dtype
-    exact = _loop_downsample(tf.cast(direction, tf.float64).numpy()) * 4.0
-    magnitude = 4.0 * _loop_downsample(
-        np.abs(tf.cast(direction, tf.float64).numpy())
-    )
-    error = np.abs(tf.cast(gradient, tf.float64) - exact)
+    direction = np.float64(direction)
+    error = np.abs(np.float64(gradient) - 4.0 * _mean_of_four(direction))
+    magnitude = 4.0 * _mean_of_four(np.abs(direction))
     assert (error <= 4 * ROUNDING[dtype] * magnitude).all()
 
 
 def test_downsample_is_the_mean_of_four_and_drops_an_odd_edge():
     inputs, _ = _draw(5, 7, 2, 1)
-    expected = _loop_downsample(inputs.numpy())
+    expected = _mean_of_four(inputs.numpy())
     assert expected.shape == (2, 2, 3, 2)
     np.testing.assert_allclose(downsample(inputs), expected, atol=1e-6)
     np.testing.assert_array_equal(downsample(upsample(inputs)), inputs)

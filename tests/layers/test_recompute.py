@@ -1,47 +1,33 @@
-"""Activations made again change neither gradients nor state."""
+"""Recomputed activations change neither gradients nor state."""
 
 import numpy as np
 import pytest
-from tiny_gan import make_batch, make_gan
+from tiny_gan import make_batch, make_gan, open_gates
 
 from sagan.profiling.flops import graph_costs
 from sagan.profiling.memory import peak_bytes
 
 
-def updates(gan, batch):
-    """The two updates of a step, each with its arguments."""
-    images, labels = make_batch(batch=batch)
-    latents, fake_labels = gan.draw_latents(batch, [0, 0])
-    return (
-        (
-            gan.update_discriminator,
-            (images[0], labels[0], latents, fake_labels),
-        ),
-        (gan.update_generator, (latents, fake_labels)),
-    )
+def g_update(gan, batch):
+    """The update of the generator, with its arguments."""
+    return gan.update_generator, gan.draw_latents(batch, [0, 0])
 
 
-def run_updates(precision, batch=8, **settings):
-    """A GAN after one update each, and their scalars; gamma is not zero."""
-    gan = make_gan(precision=precision, **settings)
-    for network in (gan.generator, gan.discriminator):
-        for attention in network.attentions:
-            if hasattr(attention, "gamma"):
-                attention.gamma.assign(0.5)
+def d_update(gan, batch):
+    (images,), (labels,) = make_batch(batch=batch)
+    drawn = gan.draw_latents(batch, [0, 0])
+    return gan.update_discriminator, (images, labels, *drawn)
+
+
+def run_updates(batch=8, updates=(d_update, g_update), **settings):
+    """Returns a GAN after one update each, and their scalars."""
+    gan = make_gan(**settings)
+    open_gates(gan)
     scalars = {}
-    for update, arguments in updates(gan, batch):
+    for make in updates:
+        update, arguments = make(gan, batch)
         scalars |= update(*arguments)
     return gan, {name: np.mean(value) for name, value in scalars.items()}
-
-
-def peak(update, arguments):
-    """By the graph: what an allocator holds depends on what it held before."""
-    return peak_bytes(update.get_concrete_function(*arguments))
-
-
-def filter_gradients(update, arguments):
-    costs = graph_costs(update.get_concrete_function(*arguments))
-    return sum(cost.type == "Conv2DBackpropFilter" for cost in costs)
 
 
 def check_equal(expected, found):
@@ -58,60 +44,69 @@ def check_equal(expected, found):
             )
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_eager_updates_are_the_same(precision, run_eagerly):
-    expected = run_updates(precision)
-    found = run_updates(precision, recompute=True)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"precision": "mixed_bfloat16"},
+        # Together with micro-batches and with attention in blocks.
+        {"accumulation": 2, "query_block": 32},
+    ],
+    ids=str,
+)
+def test_eager_updates_are_the_same(settings, run_eagerly):
+    expected = run_updates(**settings)
+    found = run_updates(recompute=True, **settings)
     check_equal(expected, found)
-    for gan in (expected[0], found[0]):  # Once an update.
+    # Once an update, and micro-batch of the generator's.
+    updates = 1 + settings.get("accumulation", 1)
+    for gan in (expected[0], found[0]):
         for layer in (gan.generator.norm, gan.generator.blocks[0].norm1):
-            assert layer.updates.numpy() == 2
-
-
-def test_it_goes_together_with_micro_batches(run_eagerly):
-    check_equal(
-        run_updates("float32", accumulation=2),
-        run_updates("float32", accumulation=2, recompute=True),
-    )
-
-
-def test_it_goes_together_with_attention_in_blocks(run_eagerly):
-    check_equal(
-        run_updates("float32", query_block=32),
-        run_updates("float32", query_block=32, recompute=True),
-    )
+            assert layer.updates.numpy() == updates
 
 
 def test_a_graph_holds_less_and_computes_the_same():
-    settings = {"batch": 32, "base_channels": 4, "attention_resolutions": ()}
-    plain = run_updates("float32", **settings)
-    again = run_updates("float32", recompute=True, **settings)
+    settings = {
+        "batch": 32,
+        "updates": [g_update],
+        "base_channels": 4,
+        "attention_resolutions": (),
+    }
+    plain = run_updates(**settings)
+    again = run_updates(recompute=True, **settings)
     check_equal(plain, again)
-    # The one of the generator, and none of the discriminator's gradients.
-    (_, one), (_, other) = (updates(gan, 32) for gan, _ in (plain, again))
-    assert filter_gradients(*other) == filter_gradients(*one) > 0
-    assert peak(*other) < 0.8 * peak(*one)
-
-
-def test_xla_computes_the_same():
-    """Both knobs at once."""
-    plain, compiled = (
-        make_gan(
-            jit_compile=jit_compile,
-            accumulation=2,
-            recompute=True,
-            attention_resolutions=(),
-            spectral_norm=False,
-        )
-        for jit_compile in (False, True)
+    graphs = []
+    for gan, _ in (plain, again):
+        update, arguments = g_update(gan, 32)
+        graphs.append(update.get_concrete_function(*arguments))
+    # Filters of the generator, none of the discriminator.
+    filters, same = (
+        sum(cost.type == "Conv2DBackpropFilter" for cost in graph_costs(graph))
+        for graph in graphs
     )
-    _, (_, arguments) = updates(plain, 8)
-    expected = plain.update_generator(*arguments)
-    for name, value in compiled.update_generator(*arguments).items():
-        assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
+    assert same == filters > 0
+    # By the graph: what an allocator holds depends on what it held before.
+    assert peak_bytes(graphs[1]) < 0.8 * peak_bytes(graphs[0])
+
+
+def test_xla_computes_the_same(request):
+    """Together with micro-batches."""
+    settings = {
+        "updates": [g_update],
+        "accumulation": 2,
+        "recompute": True,
+        "attention_resolutions": (),
+        "spectral_norm": False,
+    }
+    compiled = run_updates(jit_compile=True, **settings)
+    request.getfixturevalue("run_eagerly")
+    expected_gan, expected = run_updates(**settings)
+    gan, scalars = compiled
+    assert scalars == pytest.approx(expected, rel=1e-4)
+    # Adam's first update is of one size however small a gradient is.
     for one, other in zip(
-        plain.generator.non_trainable_variables,
-        compiled.generator.non_trainable_variables,
+        expected_gan.generator.non_trainable_variables,
+        gan.generator.non_trainable_variables,
         strict=True,
     ):
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5)
