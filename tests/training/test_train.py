@@ -21,7 +21,6 @@ WHOLE = (
     "ATTENTION_RESOLUTIONS = (16,)",
     "make_dataset.name = 'synthetic'",
     "make_dataset.num_examples = 16",
-    "train.d_steps = 2",
 )
 STARTED = (
     "NUM_STEPS = 2",
