@@ -14,18 +14,20 @@ from sagan.data.synthetic import (
     make_synthetic_images,
 )
 
-OTHER = "synthetic_positions"
+N, OTHER = 1100, "synthetic_positions"
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return make_synthetic_images(2000, 32)
+    return make_synthetic_images(N, 32)
 
 
 def test_image_depends_on_its_index_alone(drawn):
-    images, labels = make_synthetic_images(1100, 32)
-    np.testing.assert_array_equal(images, drawn[0][:1100])
-    np.testing.assert_array_equal(labels, drawn[1][:1100])
+    images, labels = make_synthetic_images(1050, 32)
+    np.testing.assert_array_equal(images, drawn[0][:1050])
+    np.testing.assert_array_equal(labels, drawn[1][:1050])
+    other, _ = make_synthetic_images(8, 32, "test")
+    assert (other != images[:8]).any(axis=(1, 2, 3)).all()
 
 
 def test_reference_values(drawn):
@@ -35,13 +37,7 @@ def test_reference_values(drawn):
     assert labels.dtype == np.int32
     assert labels[:12].tolist() == [1, 0, 2, 1, 3, 1, 0, 2, 2, 0, 1, 2]
     shares = np.bincount(labels, minlength=len(KINDS)) / len(labels)
-    np.testing.assert_allclose(shares, 0.25, atol=0.04)
-
-
-def test_splits_differ():
-    train, _ = make_synthetic_images(8, 32)
-    test, _ = make_synthetic_images(8, 32, "test")
-    assert (train != test).any(axis=(1, 2, 3)).all()
+    np.testing.assert_allclose(shares, 0.25, atol=0.06)
 
 
 def test_label_is_the_kind_in_both_halves(drawn):
@@ -52,7 +48,7 @@ def test_label_is_the_kind_in_both_halves(drawn):
 
 
 def test_positions_are_another_label_of_the_same_images(drawn):
-    images, labels = make_synthetic_images(2000, 32, "train", OTHER)
+    images, labels = make_synthetic_images(N, 32, "train", OTHER)
     np.testing.assert_array_equal(images, drawn[0])
     assert labels.dtype == np.int32
     assert labels[:12].tolist() == [2, 2, 0, 3, 2, 3, 0, 2, 2, 0, 1, 0]
@@ -65,13 +61,13 @@ def test_positions_are_another_label_of_the_same_images(drawn):
         weights = chroma[:, :, half].sum(2)
         centres = weights @ rows / weights.sum(1) - 16
         clear = (np.abs(centres) > 1) & (drawn[1] != KINDS.index("triangle"))
-        assert clear.sum() > 1000
+        assert clear.sum() > N / 2
         np.testing.assert_array_equal(
             (centres > 0)[clear], (labels & bit > 0)[clear]
         )
-    # Five standard deviations of a share of 2,000.
+    # Five standard deviations of a share.
     shares = np.bincount(labels, minlength=len(POSITIONS)) / len(labels)
-    np.testing.assert_allclose(shares, 0.25, atol=0.05)
+    np.testing.assert_allclose(shares, 0.25, atol=0.07)
 
 
 def _share_of_pairs(values, labels):
@@ -90,7 +86,7 @@ def _share_of_pairs(values, labels):
 )
 def test_what_the_label_tells_of_the_rule(name, kind, colour, both):
     """Chance of agreement where only the label is known: all its pairs."""
-    n = 6000
+    n = 1500
     images, kinds = make_synthetic_images(n, 32)
     found, colours = _recognise(images[:, :, :16].astype(np.float32))
     np.testing.assert_array_equal(found, kinds)
@@ -138,7 +134,7 @@ def test_shapes_stay_clear_of_the_border_and_the_middle(drawn):
 
 @pytest.mark.parametrize("size", [16, 32, 33, 64])
 def test_real_images_agree(size):
-    images, _ = make_synthetic_images(500, size)
+    images, _ = make_synthetic_images(200, size)
     assert agreement(images)["agreement"] >= 0.99
     as_floats = images / np.float32(127.5) - 1
     assert agreement(as_floats) == agreement(images)
@@ -153,10 +149,10 @@ def test_shuffled_halves_agree_by_chance(drawn):
     scores = agreement(shuffled)
     assert scores["both_found"] >= 0.99
     chance = 1 / (len(KINDS) * len(COLOURS))
-    # Three standard errors of a proportion among 2,000 images.
-    assert scores["agreement"] == pytest.approx(chance, abs=0.014)
-    assert scores["kind"] == pytest.approx(1 / len(KINDS), abs=0.03)
-    assert scores["colour"] == pytest.approx(1 / len(COLOURS), abs=0.025)
+    # Three standard errors of a proportion.
+    assert scores["agreement"] == pytest.approx(chance, abs=0.019)
+    assert scores["kind"] == pytest.approx(1 / len(KINDS), abs=0.041)
+    assert scores["colour"] == pytest.approx(1 / len(COLOURS), abs=0.036)
 
 
 def test_blur_and_noise_are_forgiven(drawn):

@@ -13,7 +13,6 @@ import tensorflow as tf
 from fake_tfds import write_fake
 
 from sagan.config import parse_config
-from sagan.data import make_dataset
 from sagan.data.synthetic import make_synthetic_images
 from sagan.evaluation.classifier import (
     CLASSIFIER_FILE,
@@ -21,8 +20,7 @@ from sagan.evaluation.classifier import (
     build_classifier,
     load_classifier,
 )
-from sagan.evaluation.classifier_training import count_right, train_classifier
-from sagan.layers.pointwise import IMPLEMENTATIONS
+from sagan.evaluation.classifier_training import train_classifier
 from sagan.runs.resume import flatten
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -46,6 +44,7 @@ BRIEF = (
     *TINY,
     "EPOCHS = 1",
     "make_dataset.num_examples = 64",
+    "build_classifier.stages = ((4,), (8,))",
     "train_classifier.minimum_accuracy = 0.0",
 )
 
@@ -84,17 +83,9 @@ def test_its_accuracy_can_be_measured_again_from_the_folder_alone(trained):
     images, labels = make_synthetic_images(1000, 32, "test")
     features, logits = classifier.embed(images.astype(np.float32) / 127.5 - 1)
     assert features.shape == (1000, 24)
-    assert features.dtype == tf.float32
-    assert np.isfinite(features).all()
     right = np.mean(np.argmax(logits, -1) == labels)
     assert right == classifier.test_accuracy
-
-
-def test_features_tell_the_classes_apart(trained):
-    images, labels = make_synthetic_images(200, 32, "test")
-    features, _ = load_classifier(trained).embed(
-        images.astype(np.float32) / 127.5 - 1
-    )
+    # Its features tell the classes apart.
     means = np.stack(
         [np.mean(features[labels == kind], axis=0) for kind in range(4)]
     )
@@ -114,19 +105,19 @@ def interrupt(*args, **kwargs):
     raise KeyboardInterrupt
 
 
-def test_one_that_was_interrupted_starts_over(brief, tmp_path, monkeypatch):
+def test_a_damaged_or_interrupted_one_starts_over(brief, tmp_path, monkeypatch):
+    workdir = shutil.copytree(brief, tmp_path / "copy")
+    (workdir / WEIGHTS_FILE).write_bytes(b"")
     with monkeypatch.context() as patch:
         patch.setattr("sagan.evaluation.classifier_training.fit", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path, *BRIEF)
+            train(workdir, *BRIEF)
     with pytest.raises(ValueError, match="no finished classifier"):
-        load_classifier(tmp_path)
-    train(tmp_path, *BRIEF)
+        load_classifier(workdir)
+    train(workdir, *BRIEF)
     # The seed decides on every bit.
-    weights = [(path / WEIGHTS_FILE).read_bytes() for path in (brief, tmp_path)]
-    assert weights[0] == weights[1]
-    other = train(tmp_path / "other", *BRIEF, "SEED = 1")
-    assert other.weights_sha256 != load_classifier(brief).weights_sha256
+    ours, theirs = (path / WEIGHTS_FILE for path in (workdir, brief))
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_a_finished_one_is_left_alone(brief, monkeypatch):
@@ -141,56 +132,34 @@ def test_a_finished_one_is_left_alone(brief, monkeypatch):
         train(brief, *BRIEF, "EPOCHS = 2")
 
 
-def test_a_damaged_one_is_trained_anew(brief, tmp_path, monkeypatch):
-    workdir = shutil.copytree(brief, tmp_path / "copy")
-    (workdir / WEIGHTS_FILE).write_bytes(b"")
-    monkeypatch.setattr("sagan.evaluation.classifier_training.fit", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train(workdir, *BRIEF)
-    with pytest.raises(ValueError, match="no finished classifier"):
-        load_classifier(workdir)
-
-
-def test_too_low_an_accuracy_ends_in_an_error_and_stays_on_record(tmp_path):
-    bindings = (*BRIEF, "train_classifier.minimum_accuracy = 0.99")
+def test_too_low_an_accuracy_ends_in_an_error_and_stays_on_record(
+    brief, tmp_path
+):
+    bindings = ("train_classifier.minimum_accuracy = 0.99", "SEED = 1")
     with pytest.raises(ValueError, match="64 test images, required are 99.00%"):
-        train(tmp_path, *bindings)
+        train(tmp_path, *BRIEF, *bindings)
     record = json.loads((tmp_path / CLASSIFIER_FILE).read_text())
     assert record["test_accuracy"] < 0.99
     with pytest.raises(ValueError, match="required are 99.00%"):
         load_classifier(tmp_path)
-
-
-def test_each_test_image_is_counted_once():
-    test = make_dataset(
-        "synthetic", 32, 32, num_classes=4, num_examples=100, split="test"
-    )
-    asked = []
-
-    def says_one(images, training):
-        assert not training
-        asked.extend(image.tobytes() for image in images)
-        return np.eye(4)[[1] * len(images)]
-
-    right, seen = count_right(says_one, test.one_pass())
-    assert seen == len(asked) == len(set(asked)) == 100
-    assert right == test.label_histogram[1]
+    # Another seed, other weights.
+    sha256 = load_classifier(brief).weights_sha256
+    assert record["weights_sha256"] != sha256
 
 
 def test_fashion_mnist_is_grey_and_resized(tmp_path):
-    images, labels = make_synthetic_images(256, 32)
-    grey = images[:, 2:30, 2:30, :1]
+    images, labels = make_synthetic_images(32, 32)
     examples = [
         {"image": image, "label": int(label)}
-        for image, label in zip(grey, labels, strict=True)
+        for image, label in zip(images[:, 2:30, 2:30, :1], labels, strict=True)
     ]
-    write_fake("fashion_mnist", str(tmp_path), examples, test=examples[:100])
+    write_fake("fashion_mnist", str(tmp_path), examples, test=2 * examples)
     classifier = train(
         tmp_path / "run",
         "EPOCHS = 1",
-        "BATCH_SIZE = 64",
+        "BATCH_SIZE = 32",
         "PRECISION = 'float32'",
-        "build_classifier.stages = ((8,), (16,))",
+        "build_classifier.stages = ((4,), (8,))",
         "train_classifier.minimum_accuracy = 0.0",
         config=ROOT / "configs" / "classifier_fashion_mnist.gin",
         data_dir=str(tmp_path),
@@ -198,7 +167,7 @@ def test_fashion_mnist_is_grey_and_resized(tmp_path):
     assert classifier.network.image_shape == (32, 32, 1)
     assert classifier.dataset == "fashion_mnist"
     assert classifier.num_classes == 10
-    assert classifier.num_test_images == 100
+    assert classifier.num_test_images == 64
     features, logits = classifier.embed(tf.zeros([2, 32, 32, 1]))
     assert features.shape == (2, 128)
     assert logits.shape == (2, 10)
@@ -230,7 +199,6 @@ def test_each_config_parses_and_its_knobs_reach_their_functions(path):
     [
         ("EPOCHS = 0", "train_classifier.epochs is 0"),
         ("train_classifier.minimum_accuracy = 80", "minimum_accuracy is 80"),
-        ("train_classifier.learning_rate = -1", "learning_rate is -1"),
         ("NUM_CLASSES = 0", "needs its labels: bind make_dataset.num_classes"),
         ("POINTWISE = 'fast'", "Unknown pointwise implementation 'fast'"),
         ("PRECISION = 'float16'", "precision is 'float16'"),
@@ -249,47 +217,24 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    bindings = ("EPOCHS = 2", "train_classifier.learning_rate = 1e30")
     with pytest.raises(FloatingPointError, match="lower .*learning_rate"):
-        train(
-            tmp_path,
-            *BRIEF,
-            "EPOCHS = 2",
-            "train_classifier.learning_rate = 1e30",
-        )
+        train(tmp_path, *BRIEF, *bindings)
     assert not (tmp_path / CLASSIFIER_FILE).exists()
 
 
-@pytest.mark.parametrize("name", sorted(IMPLEMENTATIONS))
-def test_any_pointwise_implementation_reads_the_weights(trained, name):
-    classifier = load_classifier(trained)
-    description = classifier.network.description | {"pointwise": name}
-    other = type(classifier.network)(**description)
-    other.load_weights(trained / WEIGHTS_FILE)
-    images, _ = make_synthetic_images(8, 32)
-    images = tf.constant(images, tf.float32) / 127.5 - 1
-    np.testing.assert_allclose(
-        other.embed(images)[0],
-        classifier.embed(images)[0],
-        rtol=1e-4,
-        atol=1e-5,
-    )
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "sagan.classifier", *arguments],
+def test_command_trains_and_says_how_good_it_is(tmp_path):
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "sagan.classifier"),
+            "--gin_config=configs/classifier_cifar10.gin",
+            f"--workdir={tmp_path}",
+            *(f"--gin_bindings={binding}" for binding in BRIEF),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
-    )
-
-
-def test_command_trains_and_says_how_good_it_is(tmp_path):
-    result = run(
-        "--gin_config=configs/classifier_cifar10.gin",
-        f"--workdir={tmp_path}",
-        *(f"--gin_bindings={binding}" for binding in BRIEF),
     )
     assert result.returncode == 0, result.stderr
     lines = result.stderr.splitlines()
@@ -299,30 +244,3 @@ def test_command_trains_and_says_how_good_it_is(tmp_path):
     assert "of 64 test images right" in lines[3]
     classifier = load_classifier(tmp_path)
     assert classifier.weights_sha256[:12] in lines[3]
-
-
-def test_command_shows_examples_without_tensorflow():
-    result = run("--help")
-    assert "python -m sagan.classifier --" in result.stdout
-    assert "--workdir" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("--wrkdir=x", "Unknown command line flag 'wrkdir'"),
-        ("--gin_bindings=EPOCH=2", "Did you mean 'EPOCHS'?"),
-    ],
-)
-def test_command_names_a_mistake_without_a_traceback(
-    tmp_path, argument, message
-):
-    result = run(
-        "--gin_config=configs/classifier_cifar10.gin",
-        f"--workdir={tmp_path / 'run'}",
-        argument,
-    )
-    assert result.returncode != 0
-    assert message in result.stderr + result.stdout
-    assert "Traceback" not in result.stderr
-    assert not (tmp_path / "run").exists()

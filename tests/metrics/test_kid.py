@@ -29,17 +29,12 @@ def _textbook(x, y):
 
 def test_it_is_the_definition():
     real, fake = _draw(12), _draw(12, shift=0.5, seed=1)
+    expected = pytest.approx(_textbook(real, fake), rel=1e-12)
     mean, deviation = kernel_distance(real, fake, num_subsets=3)
-    assert mean == pytest.approx(_textbook(real, fake), rel=1e-12)
+    assert mean == expected
+    assert kernel_distance(fake, real, num_subsets=1)[0] == expected
     # Each subset is the whole set, in another order.
     assert deviation < 1e-12
-
-
-def test_the_whole_sets_in_turn_give_the_same():
-    real, fake = _draw(12), _draw(12, shift=0.5, seed=1)
-    there, _ = kernel_distance(real, fake, num_subsets=1)
-    back, _ = kernel_distance(fake, real, num_subsets=1)
-    assert there == pytest.approx(back, rel=1e-12)
 
 
 def test_mean_and_deviation_are_over_the_subsets():
@@ -53,25 +48,18 @@ def test_mean_and_deviation_are_over_the_subsets():
     assert kernel_distance(
         real, fake, num_subsets=4, subset_size=6, seed=5
     ) == pytest.approx((np.mean(distances), np.std(distances)), rel=1e-11)
+    other, _ = kernel_distance(real, fake, 4, subset_size=6)
+    assert other != pytest.approx(np.mean(distances))
 
 
 def test_of_equal_distributions_it_is_zero_on_average():
     # At 10 samples a biased estimate would be about 1, its diagonal's share.
-    real, fake = _draw(4000), _draw(4000, seed=1)
+    real, fake = _draw(2000), _draw(2000, seed=1)
     mean, deviation = kernel_distance(
         real, fake, num_subsets=400, subset_size=10
     )
     assert abs(mean) < 4.0 * deviation / np.sqrt(400)
     assert deviation > 0.0
-
-
-def test_it_grows_with_the_shift():
-    real = _draw(200)
-    distances = [
-        kernel_distance(real, _draw(200, shift=s, seed=1), 1)[0]
-        for s in (0.0, 0.5, 1.0, 2.0)
-    ]
-    assert distances == sorted(distances)
 
 
 def test_collapse_is_finite_and_bad():
@@ -88,15 +76,6 @@ def test_float32_features_are_summed_in_float64():
     fake = _draw(50, shift=0.01, seed=1).astype(np.float32)
     exact = kernel_distance(real.astype(np.float64), fake.astype(np.float64))
     assert kernel_distance(real, fake) == exact
-
-
-def test_the_seed_deals_the_subsets():
-    real, fake = _draw(30), _draw(30, seed=1)
-    scores = [
-        kernel_distance(real, fake, 3, subset_size=10, seed=seed)
-        for seed in (0, 0, 1)
-    ]
-    assert scores[0] == scores[1] != scores[2]
 
 
 def test_subsets_are_cut_to_the_smaller_set_which_is_reported():

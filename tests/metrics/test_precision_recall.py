@@ -40,7 +40,7 @@ def test_they_are_the_definitions(k):
     )
 
 
-@pytest.mark.parametrize("block_size", [1, 7, 40, 1000])
+@pytest.mark.parametrize("block_size", [1, 7, 1000])
 def test_blocks_give_the_same_as_the_whole(block_size):
     real, fake = _draw(60), _draw(40, shift=0.7, seed=1)
     whole = precision_recall_density_coverage(real, fake)
@@ -70,21 +70,6 @@ def test_equal_sets_are_all_within_each_other():
         "density": pytest.approx(1.0, rel=1e-14),
         "coverage": 1.0,
     }
-
-
-def test_sets_apart_share_nothing():
-    scores = precision_recall_density_coverage(_draw(50), _draw(50, shift=1e3))
-    assert set(scores.values()) == {0.0}
-
-
-def test_few_modes_cost_recall_and_coverage_but_not_precision():
-    places = np.repeat([0.0, 100.0], 100)[:, None]
-    real = _draw(200) + places
-    fake = 0.5 * _draw(200, seed=1)
-    scores = precision_recall_density_coverage(real, fake)
-    assert scores["precision"] > 0.95
-    assert scores["recall"] < 0.5
-    assert scores["coverage"] < 0.5
 
 
 # The offset makes distances found from products round to more than nothing.

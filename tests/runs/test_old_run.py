@@ -49,7 +49,10 @@ def test_its_networks_compute_what_they_did(workdir):
         np.testing.assert_allclose(values, outputs[name], rtol=1e-4, atol=1e-5)
 
 
-def test_it_resumes(workdir):
+def test_it_resumes_with_its_own_settings_alone(workdir):
+    parse_recorded_config(workdir, ["NUM_STEPS = 5", "train.d_steps = 2"])
+    with pytest.raises(ValueError, match=r"train.d_steps: 1 -> 2"):
+        train(str(workdir))
     parse_recorded_config(workdir, ["NUM_STEPS = 5"])
     train(str(workdir))
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
@@ -57,9 +60,3 @@ def test_it_resumes(workdir):
     assert (workdir / "checkpoints/step_00000005").is_dir()
     sessions = (workdir / "sessions.jsonl").read_text().splitlines()
     assert json.loads(sessions[-1])["step"] == 4
-
-
-def test_it_does_not_resume_with_other_settings(workdir):
-    parse_recorded_config(workdir, ["NUM_STEPS = 5", "train.d_steps = 2"])
-    with pytest.raises(ValueError, match=r"train.d_steps: 1 -> 2"):
-        train(str(workdir))

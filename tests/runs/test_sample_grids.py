@@ -58,7 +58,7 @@ def test_grid_is_row_by_row_on_white():
 @pytest.mark.parametrize(
     ("count", "columns", "gap", "size"),
     [
-        (64, 8, 2, (8 * 6 - 2, 8 * 5 - 2)),
+        (16, 8, 2, (2 * 6 - 2, 8 * 5 - 2)),
         (3, 8, 2, (4, 3 * 5 - 2)),  # One row is no wider than it is full.
         (9, 8, 0, (8, 24)),
         (1, 8, 2, (4, 3)),
@@ -96,17 +96,6 @@ def test_latents_are_standard_normal_and_a_function_of_the_seed():
     np.testing.assert_array_equal(again, latents)
     other, _ = fixed_inputs(_shapes(latent_dim=64), 100, seed=4)
     assert not np.any(other.numpy() == latents.numpy())
-
-
-def test_the_same_seed_gives_the_same_images(generator):
-    one, two = (
-        generate(generator, *fixed_inputs(generator, 4, seed=1))
-        for _ in range(2)
-    )
-    assert one.shape == (4, 32, 32, 3)
-    np.testing.assert_array_equal(one, two)
-    other = generate(generator, *fixed_inputs(generator, 4, seed=2))
-    assert np.abs(one - other).max() > 1e-3
 
 
 def test_an_image_does_not_depend_on_its_batch(generator):

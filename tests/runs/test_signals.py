@@ -17,7 +17,7 @@ try:
         signal.signal(signal.SIGTERM, lambda number, frame: print("lost"))
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.2)
-        print("goes on")
+        print("continues")
     print("never reached")
 except KeyboardInterrupt as error:
     print(error)
@@ -28,4 +28,4 @@ def test_sigterm_waits_until_its_handler_is_back():
     done = subprocess.run(
         [sys.executable, "-c", HELD_BACK], capture_output=True, text=True
     )
-    assert done.stdout.splitlines() == ["goes on", "SIGTERM"], done.stderr
+    assert done.stdout.splitlines() == ["continues", "SIGTERM"], done.stderr

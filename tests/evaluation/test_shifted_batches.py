@@ -1,4 +1,4 @@
-"""Random shifts: each image whole but for its border, the same every time."""
+"""Random shifts: each image whole except its border, repeatable."""
 
 import itertools
 
@@ -49,7 +49,7 @@ def test_each_image_is_shifted_by_itself(dataset):
     assert {s for s, _ in shifts} == {s for _, s in shifts} == set(range(-2, 3))
 
 
-def test_shifts_are_repeatable_and_hang_on_the_seed(dataset):
+def test_shifts_are_repeatable_and_depend_on_the_seed(dataset):
     first = take(shifted_batches(dataset, 2, seed=0), 8)
     np.testing.assert_equal(first, take(shifted_batches(dataset, 2, 0), 8))
     other = take(shifted_batches(dataset, 2, seed=1), 8)

@@ -17,7 +17,7 @@ def test_a_killed_run_resumes_and_ends_bitwise_equal(tmp_path):
     assert checkpoint_steps(killed / "checkpoints")[-1] < 12
     result = run(command)
     assert result.returncode == 0, result.stderr
-    assert "Going on at step" in result.stderr
+    assert "Resuming at step" in result.stderr
     np.testing.assert_equal(
         read_checkpoint(killed / "checkpoints"),
         read_checkpoint(whole / "checkpoints"),
