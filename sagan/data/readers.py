@@ -12,6 +12,7 @@ import time
 import tensorflow as tf
 
 _QUIET_SECONDS = 0.1
+_LONGEST_SECONDS = 10.0
 
 
 def example_order(size: int, seed: int, first: int) -> tf.data.Dataset:
@@ -223,7 +224,11 @@ class _Calls:
     def close(self):
         self.closing = True
         begun = -1
+        # A call may wait for the interpreter that waits for it.
+        deadline = time.monotonic() + _LONGEST_SECONDS
         while begun != self.begun or self.begun != self.ended:
+            if time.monotonic() > deadline:
+                return
             begun = self.begun
             time.sleep(_QUIET_SECONDS)
 

@@ -4,7 +4,7 @@ import pathlib
 import subprocess
 import sys
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "kill_runs.py"
+SCRIPT = pathlib.Path(__file__).with_name("kill_runs.py")
 
 
 def test_killed_runs_end_like_the_undisturbed_one(tmp_path):
