@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import os
-import pathlib
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,6 +11,8 @@ import numpy as np
 # Files of which the content is hashed too, and how much of each end.
 _FILES = 256
 _BYTES = 2**16
+# Names of files may have bytes that are no text.
+_ANY_NAME = ("utf-8", "surrogateescape")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Identity:
 
 
 def hash_files(
-    root: str | os.PathLike, names: Sequence[str], facts: Iterable
+    root: str | os.PathLike, names: Sequence[str], facts: Iterable[str]
 ) -> tuple[str, str]:
     """Hashes a list of files: names, sizes, and the content of some.
 
@@ -61,18 +62,17 @@ def hash_files(
         The fingerprint and a hash of the modification times, which a copy does
         not keep: 16 hexadecimal digits each.
     """
-    root = pathlib.Path(root)
-    digest, times = hashlib.sha256(), hashlib.sha256()
-    for name in names:
-        size, time = _status(root / name)
-        digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
-        times.update(f"{time} ".encode())
+    root = os.fspath(root)
+    sizes, times = zip(
+        *(_status(f"{root}/{name}") for name in names), strict=True
+    )
+    digest = hashlib.sha256("\0".join([*names, *facts]).encode(*_ANY_NAME))
+    digest.update(" ".join(map(str, sizes)).encode())
     last = len(names) - 1
     for i in sorted({round(x) for x in np.linspace(0, last, _FILES)}):
-        digest.update(_ends(root / names[i]))
-    for fact in facts:
-        digest.update(f"{fact}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()[:16], times.hexdigest()[:16]
+        digest.update(_ends(f"{root}/{names[i]}"))
+    modified = hashlib.sha256(" ".join(map(str, times)).encode())
+    return digest.hexdigest()[:16], modified.hexdigest()[:16]
 
 
 def _status(path):

@@ -99,7 +99,7 @@ class TfdsImages:
             stop = file.skip + (file.take if file.take >= 0 else sys.maxsize)
             ranges[os.path.basename(file.filename)] = file.skip, stop
         fingerprint, times = hash_files(
-            self._folder, list(ranges), (self.full_name, ranges)
+            self._folder, list(ranges), (self.full_name, str(ranges))
         )
         return Identity(
             self.full_name, fingerprint, self.class_names, times, ranges
