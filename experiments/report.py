@@ -13,16 +13,14 @@ import sys
 
 from absl import app, flags, logging
 
-from sagan.cli import start_logging, start_tensorflow
+from sagan.cli import define_path, start_logging, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "experiment", None, "Name of a folder beside this file.", required=True
 )
-flags.DEFINE_string("workdir", None, "Folder of the sweep.", required=True)
-flags.DEFINE_string(
-    "out", None, "Folder of the report; by default the experiment's results."
-)
+define_path("workdir", "Folder of the sweep.", required=True)
+define_path("out", "Folder of the report; by default the experiment's results.")
 flags.DEFINE_string(
     "baseline", None, "Arm to compare with, if not the experiment's baseline."
 )

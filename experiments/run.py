@@ -16,13 +16,13 @@ import sys
 
 from absl import app, flags, logging
 
-from sagan.cli import start_logging, start_tensorflow
+from sagan.cli import define_path, start_logging, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "experiment", None, "Name of a folder beside this file.", required=True
 )
-flags.DEFINE_string("workdir", None, "Folder of the sweep.", required=True)
+define_path("workdir", "Folder of the sweep.", required=True)
 flags.DEFINE_integer("seeds", 3, "Seeds of each arm, from 0 on.", lower_bound=1)
 flags.DEFINE_list("arms", [], "Some arms only, such as conv2d,matmul.")
 flags.DEFINE_multi_string(
@@ -34,7 +34,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_multi_string(
     "gin_bindings", [], "Setting of all arms, such as NUM_STEPS=100."
 )
-flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
+define_path("data_dir", "Where TFDS data sets are.")
 flags.DEFINE_integer("jobs", 1, "Runs at a time.", lower_bound=1)
 flags.DEFINE_boolean(
     "dry_run", False, "Print the commands of all runs instead, one a line."

@@ -195,10 +195,12 @@ class _PathParser(flags.ArgumentParser):
         return local_path(argument, f"--{self.name}")
 
 
-def define_path(name: str, help_text: str, required: bool = False) -> None:
+def define_path(
+    name: str, help_text: str, default: str | None = None, required=False
+) -> None:
     """Defines a flag that takes the path of a local file or folder."""
     flags.DEFINE(
-        *(_PathParser(name), name, None, help_text),
+        *(_PathParser(name), name, default, help_text),
         serializer=flags.ArgumentSerializer(),
         required=required,
     )

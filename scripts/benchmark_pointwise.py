@@ -13,11 +13,15 @@ import pathlib
 
 from absl import app, flags, logging
 
-from sagan.cli import command, start_tensorflow
+from sagan.cli import (
+    command,
+    define_config_flags,
+    define_path,
+    start_tensorflow,
+)
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
-flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
+define_config_flags()
 flags.DEFINE_integer(
     "batch_size",
     None,
@@ -34,7 +38,7 @@ flags.DEFINE_float(
     "Seconds a timing may take; slow ones then have fewer samples, but 3.",
     lower_bound=0.0,
 )
-flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
+define_path("out", "Folder for the table and the plot.", default=".")
 flags.DEFINE_list("compare", None, "Two tables to compare: old.csv,new.csv.")
 
 

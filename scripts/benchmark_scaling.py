@@ -18,7 +18,7 @@ import tempfile
 
 from absl import app, flags
 
-from sagan.cli import command, start_tensorflow
+from sagan.cli import command, define_path, start_tensorflow
 from sagan.distributed.processes import run_workers
 
 FLAGS = flags.FLAGS
@@ -28,7 +28,7 @@ flags.DEFINE_integer("workers", 2, "Workers to compare with one.")
 flags.DEFINE_integer("batch_size", 32, "Images in a batch of a worker.")
 flags.DEFINE_integer("samples", 15, "Steps timed in a run.")
 flags.DEFINE_integer("repeats", 3, "Runs of each.")
-flags.DEFINE_string("measured", None, "File for a worker's times (internal).")
+define_path("measured", "File for a worker's times (internal).")
 
 
 def measure():

@@ -16,11 +16,15 @@ import pathlib
 
 from absl import app, flags, logging
 
-from sagan.cli import command, start_tensorflow
+from sagan.cli import (
+    command,
+    define_config_flags,
+    define_path,
+    start_tensorflow,
+)
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("gin_config", [], "Config to take.")
-flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
+define_config_flags()
 flags.DEFINE_integer(
     "batch_size",
     None,
@@ -34,8 +38,8 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("samples", 9, "Samples of each timing.", lower_bound=3)
 flags.DEFINE_bool("with_data", False, "Also time it with the config's images.")
-flags.DEFINE_string("data_dir", None, "Folder of TFDS data sets.")
-flags.DEFINE_string("out", ".", "Folder for the table and the plot.")
+define_path("data_dir", "Folder of TFDS data sets.")
+define_path("out", "Folder for the table and the plot.", default=".")
 
 
 def main(argv):

@@ -18,11 +18,10 @@ import time
 
 from absl import app, flags
 
-from sagan.cli import command, start_tensorflow
+from sagan.cli import command, define_config_flags, start_tensorflow
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("gin_config", [], "Config whose networks to take.")
-flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
+define_config_flags()
 flags.DEFINE_integer("batch_size", 1, "Images in a batch.", lower_bound=1)
 flags.DEFINE_list("dtypes", ["float32", "bfloat16", "float16"], "Some only.")
 flags.DEFINE_list(

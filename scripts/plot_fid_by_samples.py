@@ -9,14 +9,18 @@ ones would be. A perfect generator would have these scores.
 
 from absl import app, flags, logging
 
-from sagan.cli import command, start_tensorflow
+from sagan.cli import (
+    command,
+    define_config_flags,
+    define_path,
+    start_tensorflow,
+)
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("gin_config", [], "Config of the data set.")
-flags.DEFINE_multi_string("gin_bindings", [], "Settings that override it.")
-flags.DEFINE_string("features", None, "A feature network.", required=True)
-flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
-flags.DEFINE_string("out", "fid_by_samples.png", "PNG file to write.")
+define_config_flags()
+define_path("features", "A feature network.", required=True)
+define_path("data_dir", "Where TFDS data sets are.")
+define_path("out", "PNG file to write.", default="fid_by_samples.png")
 
 
 def main(argv):

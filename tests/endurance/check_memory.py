@@ -16,10 +16,10 @@ import time
 
 from absl import app, flags
 
-from sagan.cli import command
+from sagan.cli import command, define_path
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("workdir", None, "New folder for the run.", required=True)
+define_path("workdir", "New folder for the run.", required=True)
 flags.DEFINE_list(
     "steps", ["500", "1000", "2000", "3000", "4000", "5000"], "Steps to print."
 )

@@ -20,12 +20,12 @@ import tempfile
 import numpy as np
 from absl import app, flags
 
-from sagan.cli import start_tensorflow
+from sagan.cli import define_path, start_tensorflow
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", ["configs/cifar10.gin"], "Configs.")
 flags.DEFINE_multi_string("gin_bindings", [], "Settings that override them.")
-flags.DEFINE_string("data_dir", None, "Where TFDS data sets are.")
+define_path("data_dir", "Where TFDS data sets are.")
 flags.DEFINE_integer("steps", 20, "Training steps; a multiple of 4.")
 flags.DEFINE_float("tolerance", 1e-5, "Largest difference that passes.")
 flags.DEFINE_multi_enum(
@@ -39,7 +39,7 @@ flags.DEFINE_multi_enum(
 flags.DEFINE_string(
     "folder", None, "Where the runs are; a new one if not given."
 )
-flags.DEFINE_string("out", None, "Where the table is also written.")
+define_path("out", "Where the table is also written.")
 
 # Small rates and a large epsilon, since Adam makes a step of any gradient,
 # also of one that is rounding alone: a bias before batch norm has no other.
