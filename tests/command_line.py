@@ -14,7 +14,6 @@ TINY = (
     "train.log_every = 1",
     "train.save_every = 3",
     "train.sample_every = 100",
-    "train.deterministic = True",
     "make_dataset.num_examples = 64",
 )
 # Nothing that the tests set for their own TensorFlow.

@@ -1,7 +1,5 @@
 """What every test gets: TensorFlow as the commands have it, clean globals."""
 
-import gc
-
 import gin
 import pytest
 from absl import flags
@@ -26,14 +24,6 @@ def _clean_globals():
     yield
     gin.clear_config()
     keras.config.set_dtype_policy("float32")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _free_memory():
-    """Frees the networks and graphs of a module, which are in cycles."""
-    yield
-    keras.backend.clear_session()
-    gc.collect()
 
 
 @pytest.fixture

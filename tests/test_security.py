@@ -27,7 +27,7 @@ SOURCES = sorted(
 MODULES = {
     "cloudpickle": (), "dill": (), "http": (), "joblib": (),
     "ctypes": ("sagan/distributed/processes.py",),
-    "importlib": ("sagan/config.py",), "marshal": (), "pickle": (),
+    "importlib": ("sagan/config/parsing.py",), "marshal": (), "pickle": (),
     "runpy": (), "shelve": (), "shutil.unpack_archive": (),
     "socket": (
         "sagan/distributed/processes.py",
@@ -41,6 +41,9 @@ MODULES = {
         "tests/endurance/check_memory.py",
         "tests/endurance/check_replicas.py",
         "tests/endurance/kill_runs.py",
+        "tests/endurance/test_kills.py",
+        "tests/endurance/test_pointwise_conformance_everywhere.py",
+        "tests/endurance/test_step_benchmark.py",
     ),
     "tarfile": ("sagan/evaluation/inception.py",),
 }  # fmt: skip

@@ -82,7 +82,9 @@ def _find(features):
     if features == "inception":
         return fetch_inception(pathlib.Path("~/.cache/sagan").expanduser())
     if features != "classifier":
-        return pathlib.Path(local_path(features, "make_evaluation.features"))
+        return pathlib.Path(
+            local_path(str(features), "make_evaluation.features")
+        )
     path = default_folder(gin.get_bindings("make_dataset").get("name"))
     if not path.is_dir():
         raise ValueError(

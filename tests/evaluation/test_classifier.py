@@ -187,7 +187,7 @@ def test_a_damaged_record_is_refused(workdir, text):
     (workdir / CLASSIFIER_FILE).write_text(text)
     message = refusal(workdir)
     assert "classifier.json is damaged" in message
-    assert "Train it anew" in message
+    assert "Train it again" in message
 
 
 def edit(workdir, **changes):

@@ -211,7 +211,9 @@ def test_images_that_vanish_stop_the_run_until_they_are_back(
     steps = [line["step"] for line in read_metrics(workdir)]
     assert steps == list(range(1, reached + 2))
     (images / "7.png").unlink()
-    with pytest.raises(ValueError, match=f"7 images, and had 8 .*{workdir}"):
+    with pytest.raises(
+        ValueError, match=f"session of {workdir}.*\n  images: 8 -> 7"
+    ):
         run(workdir, f"NUM_STEPS = {reached + 2}", *settings)
 
 
