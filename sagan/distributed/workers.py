@@ -41,7 +41,7 @@ class Workers:
         """
         try:
             yield
-            self.any_says(False)
+            self.any_worker(False)
         except tf.errors.OpError as error:
             if self.alone or not _is_loss(error):
                 raise
@@ -53,7 +53,7 @@ class Workers:
             ) from error
         # All have ended well. Who hears so first may be gone before all do.
         with contextlib.suppress(tf.errors.OpError):
-            self.any_says(False)
+            self.any_worker(False)
 
     def describe(self) -> dict[str, int]:
         """Returns what a run's record says of them."""
@@ -70,7 +70,7 @@ class Workers:
         workers = "" if self.alone else f" of {self.number} workers"
         return f" on {replicas} replicas{workers}"
 
-    def any_says(self, condition: bool) -> bool:
+    def any_worker(self, condition: bool) -> bool:
         """Returns whether any worker says so."""
         if self.alone:
             return condition

@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 from sagan.config import AtLeast, Natural, checked
-from sagan.distributed.replicas import is_mirrored, spread
+from sagan.distributed.replicas import is_mirrored, run_on_replicas
 from sagan.evaluation.embedding import FeatureSet, embed_images
 from sagan.evaluation.features import FeatureNetwork, open_features
 from sagan.evaluation.real_images import (
@@ -164,7 +164,7 @@ def make_evaluation(
     dataset = open_real(split, data_dir)
     _check_network(network, dataset, features == "classifier")
     if mirrored:  # With several workers, only the chief embeds.
-        parallel = spread(network.embed, strategy)
+        parallel = run_on_replicas(network.embed, strategy)
         network = dataclasses.replace(network, embed=parallel)
     embed = functools.partial(
         embed_real,
