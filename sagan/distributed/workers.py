@@ -3,10 +3,13 @@
 import contextlib
 import hashlib
 import re
+import time
 
 import tensorflow as tf
 
 from sagan.distributed.strategy import num_workers, worker_index
+
+_LINGER_SECONDS = 1.0
 
 
 class Workers:
@@ -53,6 +56,9 @@ class Workers:
         # All succeeded. The first to return may exit before the rest hear it.
         with contextlib.suppress(tf.errors.OpError):
             self.any_worker(False)
+        if not self.alone:
+            # Else a worker that still expects a reply waits for a heartbeat.
+            time.sleep(_LINGER_SECONDS)
 
     def describe(self) -> dict[str, int]:
         """Returns the entries for the run's record."""

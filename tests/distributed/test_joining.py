@@ -1,10 +1,11 @@
-"""TensorFlow's wait for the workers ends with one error, or with Ctrl-C."""
+"""Workers wait for each other for a set time, and notice who is lost."""
 
 import json
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from command_line import SETTINGS
@@ -12,14 +13,21 @@ from command_line import SETTINGS
 from sagan.distributed.processes import free_ports
 
 JOIN = """
-import os, sys
+import os, signal, sys
 from sagan.cli import command, sigterm_held_back, start_tensorflow
 
 with command(["join"], worker=True):
     start_tensorflow()
     from sagan.distributed import strategy
+    from sagan.distributed.workers import Workers
     strategy.JOIN_WITHIN = int(sys.argv[1])
-    strategy.make_strategy("multi_worker", joining=sigterm_held_back)
+    workers = Workers(
+        strategy.make_strategy("multi_worker", joining=sigterm_held_back)
+    )
+    with workers.watched():
+        while workers.any_worker(workers.is_chief):
+            if not workers.is_chief:
+                os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -61,3 +69,15 @@ def test_interrupt_ends_the_wait():
         process.wait(timeout=1)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == -signal.SIGINT
+
+
+def test_lost_worker_ends_the_other():
+    ports = free_ports(2)
+    chief, other = (join(ports, index, seconds=60) for index in (0, 1))
+    assert other.wait(timeout=60) == -signal.SIGKILL
+    started = time.monotonic()
+    errors = chief.communicate(timeout=60)[1]
+    # 30 s are promised, on a machine that is not busy with tests.
+    assert time.monotonic() - started < 60
+    assert chief.returncode == 1
+    assert "Error: Worker 0 of 2 ends: another worker has ended" in errors
