@@ -23,7 +23,7 @@ TWO_REPLICAS = ("train.strategy = 'mirrored'", "train.num_replicas = 2")
 
 def sample_and_score(workdir, *bindings):
     """Returns images, scores and replicas, of a run with an odd number."""
-    bindings = [*bindings, "make_evaluation.num_samples = 131"]
+    bindings = [*bindings, "make_evaluation.num_samples = 101"]
     parse_recorded_config(workdir, bindings)
     strategy = make_local_strategy()
     with strategy.scope():
