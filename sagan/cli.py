@@ -12,6 +12,8 @@ from absl import app, flags, logging
 
 from sagan.config.paths import local_path
 
+# The flags defined here are those of the command that asks for them.
+flags.disclaim_key_flags()
 _PACKAGE = str(pathlib.Path(__file__).parent)
 _FOR_THE_USER = (
     ValueError,

@@ -7,7 +7,7 @@ import tensorflow as tf
 from sagan.distributed.replicas import (
     mean_over_replicas,
     num_replicas,
-    own_rows,
+    replica_slice,
 )
 from sagan.gradients import global_norm, gradients_of
 from sagan.latents import draw_latents, fold_in
@@ -311,7 +311,7 @@ class GAN:
     def _draw_own(self, batch_size, seed):
         """Returns this replica's part of what the global batch draws."""
         drawn = self.draw_latents(batch_size * num_replicas(), seed)
-        return own_rows(drawn, batch_size)
+        return replica_slice(drawn, batch_size)
 
 
 def update_average(average, network, decay: tf.Tensor) -> None:

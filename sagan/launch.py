@@ -1,4 +1,4 @@
-"""Trains with several worker processes on this machine, to try it out.
+"""Trains with several worker processes on this machine, for trying it out.
 
   python -m sagan.launch --workers=2 -- --gin_config=configs/synthetic.gin
   python -m sagan.launch --workers=2 --pin -- \\
@@ -6,7 +6,7 @@
 
 What comes after -- goes to python -m sagan.train, with
 train.strategy='multi_worker'. Ctrl-C makes all finish the step and save; the
-same command goes on. Several machines: docs/distributed.md.
+same command resumes. Several machines: docs/distributed.md.
 """
 
 import os
@@ -18,7 +18,7 @@ from sagan import cli
 from sagan.distributed.processes import run_workers
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("workers", 2, "How many processes.", lower_bound=1)
+flags.DEFINE_integer("workers", 2, "Number of processes.", lower_bound=1)
 flags.DEFINE_boolean(
     "pin", False, "Bind each worker to its own share of the cores."
 )

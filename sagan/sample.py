@@ -29,7 +29,7 @@ cli.define_bindings_flag()
 def main(argv):
     with cli.command(argv):
         cli.start_tensorflow()
-        from sagan.distributed.replicas import spread
+        from sagan.distributed.replicas import run_on_replicas
         from sagan.evaluation.samples import (
             restored_generator,
             use_standing_moments,
@@ -49,7 +49,7 @@ def main(argv):
         number, columns = FLAGS.num_images, FLAGS.columns
         classes = class_numbers(workdir, FLAGS.classes, generator.num_classes)
         inputs = fixed_inputs(generator, number, FLAGS.seed, columns, classes)
-        images = generate(spread(generator, strategy), *inputs)
+        images = generate(run_on_replicas(generator, strategy), *inputs)
         save_png(FLAGS.out, make_grid(images, columns))
     weights = "averaged" if FLAGS.ema else "raw"
     what = f"{number} images of step {step}, {weights} weights"

@@ -1,6 +1,6 @@
-"""What test_replicas.py looks at, in a process of its own with logical CPUs.
+"""Measurements for test_replicas.py, in a process with two logical CPUs.
 
-Logical devices can be set once in a process. Prints a line of JSON.
+Logical devices can be set once per process. Prints a line of JSON.
 """
 
 import json
@@ -20,12 +20,12 @@ SCALE = 2.0**8
 
 
 def train(strategy, poisoned=None, **settings):
-    """Makes some steps; returns the GAN and the scalars of each."""
+    """Trains a GAN for some steps; returns it and the scalars of each."""
     with strategy.scope():
         gan = make_gan(**settings)
         for optimizer in (gan.g_optimizer, gan.d_optimizer):
             inner = getattr(optimizer, "inner_optimizer", optimizer)
-            # Else a gradient that is rounding alone makes a step.
+            # Otherwise a gradient of rounding errors alone makes a full step.
             inner.epsilon = 1e-3
             if inner is not optimizer:
                 # The initial scale may overflow by itself.
@@ -69,19 +69,6 @@ def differing(gan):
     ]
 
 
-def compare(gan, scalars, expected_gan, expected):
-    """Returns the largest differences of scalars and of weights."""
-    return {
-        "scalars": max(
-            abs(values[name] - value) / max(1.0, abs(value))
-            for values, wanted in zip(scalars, expected, strict=True)
-            for name, value in wanted.items()
-        ),
-        "weights": float(np.abs(weights(gan) - weights(expected_gan)).max()),
-        "differing": differing(gan),
-    }
-
-
 def main():
     start_tensorflow()
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -90,15 +77,28 @@ def main():
     one = tf.distribute.get_strategy()
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {}
-    equal = {"ema_decay": 0.9, "batch_norm": "synchronized"}
-    results["synchronized"] = compare(
-        *train(two, **equal, recompute=True), *train(one, **equal)
-    )
-    small = {"attention_resolutions": (), "num_classes": 0}
-    gan, _ = train(two, **small, ema_decay=0.9, accumulation=2)
-    results["per_replica"] = {"differing": differing(gan)}
+    settings = {"ema_decay": 0.9, "attention_resolutions": ()}
+    equal = {**settings, "batch_norm": "synchronized"}
+    gan, scalars = train(two, **equal, recompute=True)
+    # Compilation is covered: tracing takes longer than the steps.
+    tf.config.run_functions_eagerly(True)
+    expected_gan, expected = train(one, **equal)
+    results["synchronized"] = {
+        "differing": differing(gan),
+        "weights": float(np.abs(weights(gan) - weights(expected_gan)).max()),
+        "scalars": max(
+            abs(values[name] - value) / max(1.0, abs(value))
+            for values, wanted in zip(scalars, expected, strict=True)
+            for name, value in wanted.items()
+        ),
+    }
     gan, scalars = train(
-        two, **small, precision="mixed_float16", poisoned=(1, 1)
+        two,
+        **settings,
+        accumulation=2,
+        precision="mixed_float16",
+        poisoned=(1, 1),
+        num_classes=0,
     )
     results["float16"] = {
         "differing": differing(gan),

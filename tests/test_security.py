@@ -26,13 +26,10 @@ SOURCES = sorted(
 # a port or fetch from the network, and where each may stand.
 MODULES = {
     "cloudpickle": (), "dill": (), "http": (), "joblib": (),
-    "ctypes": ("sagan/distributed/processes.py",),
-    "importlib": ("sagan/config/parsing.py",), "marshal": (), "pickle": (),
+    "ctypes": (), "importlib": ("sagan/config/parsing.py",), "marshal": (),
+    "pickle": (),
     "runpy": (), "shelve": (), "shutil.unpack_archive": (),
-    "socket": (
-        "sagan/distributed/processes.py",
-        "sagan/distributed/strategy.py",
-    ),
+    "socket": ("sagan/distributed/processes.py",),
     "socketserver": (), "torch": (), "urllib": (), "xmlrpc": (), "yaml": (),
     "subprocess": (
         "experiments/sweep.py",

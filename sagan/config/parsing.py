@@ -4,6 +4,7 @@ import difflib
 import importlib.util  # noqa: F401  gin uses it without importing it.
 import inspect
 import itertools
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
@@ -75,6 +76,11 @@ def parse_config(
         for i, binding in enumerate(bindings, 1)
         for statement in read_statements([Piece(binding)])
     ]
+    for statement in overrides:
+        if isinstance(statement.content, config_parser.IncludeStatement):
+            raise ValueError(
+                f"{statement.place} includes a file: give it as --gin_config."
+            )
     everything = [*itertools.chain(*statements), *overrides]
     _check_places({piece.name for piece in pieces}, everything, data_dir)
     gin.clear_config()
@@ -133,9 +139,8 @@ def _explain_name(message: str, statements: Sequence[Statement]) -> str:
     ):
         unknown = undefined[1]
         known = [s.bound for s in statements if s.is_macro]
-        (place, *_) = [
-            s.place for s in statements if f"%{unknown}" in s.references()
-        ]
+        uses = (s for s in statements if f"%{unknown}" in s.references())
+        place = next((s.place for s in uses), "a value")
         message = f"No macro %{unknown} is defined: {place} uses it."
     return message.strip() + _did_you_mean(unknown or "", known)
 
@@ -150,9 +155,13 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 def _check_scopes(statements: Sequence[Statement]) -> None:
     """Refuses a binding in a scope that no value refers to."""
     used = {
-        reference.removeprefix("@").rpartition("/")[0]
+        scope
         for statement in statements
         for reference in statement.references()
+        # Within `a/b` the bindings of `a` hold as well.
+        for scope in itertools.accumulate(
+            reference.removeprefix("@").split("/")[:-1], "{}/{}".format
+        )
     }
     for statement in statements:
         if not statement.bound or statement.is_macro:
@@ -216,7 +225,7 @@ def _check_places(
         if isinstance(value, str) and value.startswith(_FOLDER)
     ]
     for name in [*folders, *([data_dir] if data_dir else [])]:
-        folder = pathlib.Path(name).expanduser().resolve()
+        folder = pathlib.Path(os.path.expanduser(name)).resolve()
         if folder in (_PROJECT, *_PROJECT.parents):
             continue
         for config in configs:

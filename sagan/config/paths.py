@@ -1,6 +1,7 @@
 """Paths that users give: expanded, local, and never taken for patterns."""
 
 import contextlib
+import os
 import pathlib
 import re
 import tempfile
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 
 # Characters that TensorFlow and TFDS may read as a pattern.
 _PATTERN = frozenset("[]*?\\{}")
+_FOLDER = "folder:"
 
 
 def local_path(text: str, name: str) -> str:
@@ -29,7 +31,25 @@ def local_path(text: str, name: str) -> str:
         )
     if "\0" in text:
         raise ValueError(f"{name} is {text!r}, which has a null character.")
-    return str(pathlib.Path(text).expanduser())
+    # Unlike that of pathlib, it leaves an unknown user's name alone.
+    return str(pathlib.Path(os.path.expanduser(text)))
+
+
+def image_folder(dataset_name: str) -> str | None:
+    """Returns PATH of a dataset named "folder:PATH"; None for other names.
+
+    Raises:
+        ValueError: If it is empty or has a scheme, such as gs://.
+    """
+    if not dataset_name.startswith(_FOLDER):
+        return None
+    path = dataset_name.removeprefix(_FOLDER)
+    if not path:
+        raise ValueError(
+            "make_dataset.name is 'folder:' without a path: write 'folder:.' "
+            "for the current folder."
+        )
+    return local_path(path, "make_dataset.name = 'folder:PATH'")
 
 
 @contextlib.contextmanager

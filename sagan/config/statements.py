@@ -3,6 +3,7 @@
 import codecs
 import difflib
 import io
+import os
 import pathlib
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
@@ -112,7 +113,7 @@ def read_pieces(
             continue
         end = statement.content.location.line_num - 1
         yield Piece("\n" * start + "".join(lines[start:end]), str(path))
-        included = pathlib.Path(statement.content.filename).expanduser()
+        included = pathlib.Path(os.path.expanduser(statement.content.filename))
         beside = path.parent / included
         yield from read_pieces(
             beside if beside.is_file() else included, (*includers, statement)

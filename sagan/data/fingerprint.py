@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Identity:
         class_names: Names of the classes, in the order of the labels.
         times: Hash of the modification times of its files, which a copy does
             not keep.
-        ranges: Examples that it reads of each file: the first, and the one
+        ranges: Parts of files that it reads: name, first example, and the one
             after the last.
     """
 
@@ -33,16 +33,14 @@ class Identity:
     fingerprint: str
     class_names: Sequence[str] = ()
     times: str = ""
-    ranges: Mapping[str, tuple[int, int]] = dataclasses.field(
-        default_factory=dict
-    )
+    ranges: Sequence[tuple[str, int, int]] = ()
 
     def overlaps(self, other: "Identity") -> bool:
         """Whether two splits of a dataset share examples."""
         return any(
-            start < other.ranges[file][1] and other.ranges[file][0] < stop
-            for file, (start, stop) in self.ranges.items()
-            if file in other.ranges
+            file == other_file and start < other_stop and other_start < stop
+            for file, start, stop in self.ranges
+            for other_file, other_start, other_stop in other.ranges
         )
 
 
@@ -98,10 +96,6 @@ def _ends(path):
         return b""
 
 
-def hash_arrays(*arrays: np.ndarray) -> str:
-    """Returns the fingerprint of arrays in memory: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()[:16]
+def hash_facts(*facts) -> str:
+    """Returns the fingerprint of data that facts define: 16 digits."""
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -45,12 +45,7 @@ class ImageFolder:
     """
 
     def __init__(self, path: str):
-        if not path:
-            raise ValueError(
-                "make_dataset.name is 'folder:' without a path: write "
-                "'folder:.' for the current folder."
-            )
-        self.path = pathlib.Path(path).expanduser()
+        self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(
                 f"No folder {str(self.path)!r} (looked in {os.getcwd()!r}); "
@@ -80,6 +75,8 @@ class ImageFolder:
             for top in tops
             if top not in used
         }
+        if empty := [t for t, what in self.empty.items() if what == _NOTHING]:
+            logging.info("%s: %s empty.", self.place, ", ".join(empty))
         numbers = {name: i for i, name in enumerate(self.class_names)}
         self.labels = np.array([numbers.get(t, 0) for t in used], np.int32)
         self._reasons = {}
@@ -105,7 +102,7 @@ class ImageFolder:
                 f"{self.place} has the sub-folders "
                 f"{', '.join(self.class_names)}: splits rather than classes. "
                 f"Write 'folder:{self.path / self.class_names[0]}', or set "
-                " num_classes = 0 to use all of them."
+                "num_classes = 0 to use all of them."
             )
         for name, content in self.empty.items():
             if content != _NOTHING:

@@ -9,9 +9,10 @@ import numpy as np
 from absl import logging
 
 from sagan.config import Count, Natural, NonNegative, checked
+from sagan.config.paths import image_folder
 from sagan.data.batches import ImageDataset, reading
 from sagan.data.cache import check_memory, fill_cache, prepare_some
-from sagan.data.fingerprint import Identity, hash_arrays
+from sagan.data.fingerprint import Identity, hash_facts
 from sagan.data.image_folder import ImageFolder
 from sagan.data.preprocessing import CUSTOMARY_CROPS, prepare_image
 from sagan.data.readers import (
@@ -20,7 +21,12 @@ from sagan.data.readers import (
     read_shards,
     read_stream,
 )
-from sagan.data.synthetic import LABELS, is_synthetic, make_synthetic_images
+from sagan.data.synthetic import (
+    DRAWING,
+    LABELS,
+    is_synthetic,
+    make_synthetic_images,
+)
 from sagan.data.tfds import TfdsImages
 
 _FOLDER = "folder:"
@@ -262,7 +268,9 @@ def _open_synthetic(name, size, shape, split, num_classes):
     _check_classes(name, num_classes, len(LABELS[name]))
     check_memory(size, shape)
     images, labels = make_synthetic_images(size, image_size, split, name)
-    identity = Identity(name, hash_arrays(images, labels), LABELS[name])
+    # Pixels differ by a rounding between processors; what is drawn does not.
+    drawn = hash_facts(DRAWING, name, split, size, image_size, labels.tolist())
+    identity = Identity(name, drawn, LABELS[name])
     return read_arrays(images, labels), labels, identity
 
 
@@ -272,7 +280,7 @@ def _find_folder(name, split, num_classes):
             f"An image folder has no splits, got split={split!r}: use the "
             "default, and point 'folder:PATH' at the images of that split."
         )
-    folder = ImageFolder(name.removeprefix(_FOLDER))
+    folder = ImageFolder(image_folder(name))
     if num_classes:
         folder.check_classes()
     _check_classes(name, num_classes, folder.num_classes, folder.empty)

@@ -39,6 +39,8 @@ PALETTE = np.array(
 )
 
 SMALLEST_IMAGE = 16
+# Changes with what is drawn.
+DRAWING = 1
 # Sizes and margins as fractions of the image's side: 9 to 14 of 32 pixels.
 _SMALLEST_SHAPE, _LARGEST_SHAPE, _MARGIN = 0.29, 0.43, 0.025
 _SEEDS = {"train": 20180521, "test": 20190612}

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import os
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -93,13 +92,14 @@ class TfdsImages:
 
     def identity(self) -> Identity:
         """Returns what distinguishes the split; reads a little of its files."""
-        instructions = self._splits[self._split].file_instructions
-        ranges = {}
-        for file in instructions:
-            stop = file.skip + (file.take if file.take >= 0 else sys.maxsize)
-            ranges[os.path.basename(file.filename)] = file.skip, stop
+        ranges = [
+            (os.path.basename(file.filename), file.skip, file.skip + file.take)
+            for file in self._splits[self._split].file_instructions
+        ]
         fingerprint, times = hash_files(
-            self._folder, list(ranges), (self.full_name, str(ranges))
+            self._folder,
+            sorted({name for name, *_ in ranges}),
+            (self.full_name, str(ranges), *self.class_names),
         )
         return Identity(
             self.full_name, fingerprint, self.class_names, times, ranges
@@ -195,4 +195,8 @@ def _count_examples(builder, split):
             f"{builder.info.full_name} has no split {split!r}; it has "
             f"{list(builder.info.splits)} and slices such as 'train[:90%]'."
         ) from error
+    if not size:
+        raise ValueError(
+            f"The split {split!r} of {builder.info.full_name} is empty."
+        )
     return int(size)

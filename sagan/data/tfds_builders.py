@@ -7,8 +7,9 @@ import os
 import tempfile
 
 import numpy as np
+from absl import logging
 
-from sagan.config.paths import plain_path
+from sagan.config.paths import local_path, plain_path
 
 # Holds links to folders of datasets until the process ends.
 _LINKS = contextlib.ExitStack()
@@ -23,6 +24,7 @@ def find_builder(name: str, data_dir=None, download=False):
     import tensorflow_datasets as tfds
 
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
+    data_dir = data_dir and local_path(data_dir, "data_dir")
     if data_dir and not download and not os.path.isdir(data_dir):
         raise FileNotFoundError(
             f"data_dir {str(data_dir)!r} does not exist (looked in "
@@ -154,6 +156,7 @@ def _load_name(builder):
 
 
 def _prepare(builder):
+    logging.info("Preparing %s.", builder.info.full_name)
     try:
         builder.download_and_prepare()
     # Anything may fail here: network, quota, checksums, disk, parsing.

@@ -2,8 +2,8 @@
 
 A replica is one device's copy of the networks; `tf.distribute` runs the same
 function on each, with its part of the global batch. With one replica, and
-but for `spread` outside of `strategy.run`, these functions leave everything as
-it is.
+outside `strategy.run` (except for `run_on_replicas`), these functions return
+their arguments unchanged.
 
 An all-reduce cannot be inside a `tf.function` within the replicas' function.
 """
@@ -15,29 +15,29 @@ import tensorflow as tf
 
 
 def num_replicas() -> int:
-    """Returns how many replicas run what is being run."""
+    """Returns the number of replicas that run the current function."""
     context = tf.distribute.get_replica_context()
     return context.num_replicas_in_sync if context else 1
 
 
 def is_mirrored(strategy: tf.distribute.Strategy) -> bool:
-    """Whether the replicas are devices of this one process."""
+    """Whether all replicas are devices of this process."""
     return isinstance(strategy, tf.distribute.MirroredStrategy)
 
 
 def mean_over_replicas(tensors):
     """Averages tensors over the replicas, in one all-reduce.
 
-    If they are means over a replica's images, the results are those over the
-    global batch. The gradient passes through, so that the mean over replicas
-    of a variable's gradients is that of the mean of their losses.
+    Means over a replica's images become means over the global batch. The
+    gradient passes through, so the mean over replicas of a variable's
+    gradients is the gradient of the mean of their losses.
 
     Args:
         tensors: Structure of float32 tensors of known shapes, the same on
             every replica.
 
     Returns:
-        The same structure of means, equal on all replicas.
+        The same structure of means, identical on all replicas.
     """
     if num_replicas() == 1:
         return tensors
@@ -54,12 +54,12 @@ def mean_over_replicas(tensors):
     return tf.nest.pack_sequence_as(tensors, means)
 
 
-def own_rows(tensors, size: int):
-    """Returns the rows of a global batch that this replica works on.
+def replica_slice(tensors, size: int):
+    """Slices a global batch to the rows of this replica.
 
     Args:
         tensors: Structure of tensors `[size * replicas, ...]`.
-        size: Rows of each replica.
+        size: Rows per replica.
 
     Returns:
         The same structure of tensors `[size, ...]`.
@@ -76,21 +76,23 @@ def own_rows(tensors, size: int):
     return tf.nest.map_structure(rows, tensors)
 
 
-def spread(function: Callable, strategy: tf.distribute.Strategy) -> Callable:
-    """Has each replica call a function with its part of the rows.
+def run_on_replicas(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable:
+    """Splits the rows a function is called with among the replicas.
 
-    All workers must call what is returned with the same rows, and each gets
-    the results of all. With one replica it is `function`; with more it is
-    compiled, since uncompiled they would wait for one another.
+    All workers must call the result with the same rows, and each gets the
+    results of all. With one replica it is `function` itself; with more it is
+    compiled, because eager replicas would run one after the other.
 
     Args:
-        function: From arrays `[n, ...]` to a structure of tensors `[n, ...]`
-            or None, each row a function of the same rows alone.
-        strategy: Whose replicas. Variables of `function` should have been
-            made in its scope, so that each replica has them at hand.
+        function: Maps arrays `[n, ...]` to a structure of tensors `[n, ...]`
+            or None; each row of a result depends on the same rows alone.
+        strategy: Strategy of the replicas. Variables of `function` should have
+            been created in its scope, so that each replica has its own copy.
 
     Returns:
-        The same function, of any number of rows.
+        The same function, for any number of rows.
     """
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
@@ -116,7 +118,7 @@ def spread(function: Callable, strategy: tf.distribute.Strategy) -> Callable:
     def padded(*rows):
         n = len(rows[0])
         rows = [_pad(tf.convert_to_tensor(x), -n % replicas) for x in rows]
-        # Traced once for any number of rows: each replica is traced apart.
+        # One trace for any number of rows: each replica is traced separately.
         specs = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in rows]
         results = call.get_concrete_function(*specs)(*rows)
         return tf.nest.map_structure(
@@ -137,19 +139,19 @@ def distribute_steps(
     d_steps: int,
     first: int,
 ):
-    """Yields the batches of each step as the replicas take them.
+    """Distributes the batches of each step among the replicas.
 
     Each worker reads the rows of the global batch that its replicas work on.
 
     Args:
-        strategy: Whose replicas.
-        dataset: An `ImageDataset`; the replicas' number divides them.
-        d_steps: Batches a step.
-        first: The first step.
+        strategy: Strategy of the replicas.
+        dataset: An `ImageDataset` whose batch size their number divides.
+        d_steps: Batches per step.
+        first: First step.
 
     Returns:
-        An endless iterator of what `ImageDataset.steps` yields, with as many
-        rows as are one replica's.
+        An endless iterator like `ImageDataset.steps`, with the rows of one
+        replica.
     """
     size = dataset.batch_size // strategy.num_replicas_in_sync
 
@@ -159,11 +161,11 @@ def distribute_steps(
         rows = range(start, start + replicas * size)
         steps = dataset.steps(d_steps, first, rows)
         if replicas > 1:
-            # One element a replica, in the order of their rows.
+            # One element per replica, in the order of their rows.
             steps = steps.map(
                 lambda *batch: tuple(_split_rows(x, replicas) for x in batch)
             ).unbatch()
-        # Else workers ask each other before each element whether all have one.
+        # Otherwise workers agree before each element on whether all have one.
         endless = tf.data.experimental.INFINITE_CARDINALITY
         return steps.apply(tf.data.experimental.assert_cardinality(endless))
 
@@ -178,10 +180,10 @@ def _split_rows(tensor, parts):
 def check_replicas(
     strategy: tf.distribute.Strategy, batch_size: int, accumulation: int
 ) -> None:
-    """Checks that the global batch can be divided among the replicas.
+    """Checks that the replicas divide the global batch.
 
     Raises:
-        ValueError: If it cannot, naming the numbers.
+        ValueError: If they do not, naming the numbers.
     """
     parts = strategy.num_replicas_in_sync * accumulation
     if batch_size % parts:

@@ -1,17 +1,15 @@
-"""Which devices a run is on.
+"""Devices of a run.
 
-A worker is a process; it has one or more replicas, each on a device. The chief
-is the worker that writes the run's folder.
+A worker is a process with one or more replicas, each on a device. The chief is
+the worker that writes the run's folder.
 """
 
 import contextlib
 import json
 import os
 import re
-import select
-import socket
-import time
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable
 from typing import Literal
 
 import gin
@@ -21,24 +19,12 @@ from absl import logging
 StrategyName = Literal["none", "mirrored", "multi_worker", "tpu"]
 
 
-# Replicas of a processor only try things out.
-_MOST_ON_PROCESSOR = 16
-
-
-# A worker not heard of for so long is lost.
-_LOST_AFTER_MS = 10_000
-
-
-# So long may the first worker wait for the last, in seconds,
-_MEET_WITHIN = 600.0
-
-
-# and TensorFlow for workers that have met.
-_JOIN_WITHIN_MS = 120_000
-_GO = b"go"
-_POLL_SECONDS = 1.0
-_LOG_SECONDS = 60.0
-_RETRY_SECONDS = 0.2
+# CPU replicas are only for trying things out.
+_MAX_CPU_REPLICAS = 16
+# Seconds without a heartbeat after which a worker is lost.
+_LOST_AFTER = 10
+# Seconds that the first worker waits for the last.
+JOIN_WITHIN = 600
 
 
 def make_strategy(
@@ -46,18 +32,19 @@ def make_strategy(
     num_replicas: int | None = None,
     joining: Callable = contextlib.nullcontext,
 ) -> tf.distribute.Strategy:
-    """Makes the strategy a run trains under, before anything else is made.
+    """Creates the strategy of a run, before any variable is created.
 
     Args:
-        name: "none" for one device; "mirrored" for the
-            devices of this machine; "multi_worker" for those of the workers
-            that TF_CONFIG or SLURM name; "tpu" for the TPU of this machine.
-        num_replicas: With "mirrored" how many devices: GPUs, or where there
-            are none logical CPUs, to try it. None for all GPUs.
-        joining: Makes the context in which TensorFlow joins the workers.
+        name: "none" for one device; "mirrored" for the devices of this
+            machine; "multi_worker" for those of the workers that TF_CONFIG or
+            SLURM name; "tpu" for the TPU of this machine.
+        num_replicas: Number of devices with "mirrored": GPUs or, without any,
+            logical CPUs to try it on. None for all GPUs.
+        joining: Creates the context in which TensorFlow joins the workers.
 
     Raises:
-        ValueError: If there are not as many, or the workers are not named.
+        ValueError: If there are fewer devices, or the workers are not named.
+        RuntimeError: If not all workers have joined in time.
     """
     if num_replicas is not None and name != "mirrored":
         raise ValueError(
@@ -69,21 +56,18 @@ def make_strategy(
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(_local_devices(num_replicas))
     if name == "multi_worker":
-        resolver = _find_workers()
-        _wait_for_workers(resolver)
-        _watch_workers(resolver.cluster_spec())
-        return _join_workers(resolver, joining)
+        return _join_workers(_find_workers(), joining)
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
 
 
 def make_local_strategy() -> tf.distribute.Strategy:
-    """Makes the strategy for one process to sample and score a run under.
+    """Creates the strategy for sampling and scoring a run in one process.
 
-    The config of the run is parsed already. If it trained under "mirrored",
-    on as many devices, or the GPUs there are; else on all GPUs of the machine
-    if there are several.
+    The config of the run must have been parsed. A run trained under "mirrored"
+    uses as many devices, or the GPUs there are; any other all GPUs of the
+    machine if there are several.
     """
     bound = gin.get_bindings("train")
     gpus = len(tf.config.list_physical_devices("GPU"))
@@ -101,7 +85,7 @@ def _local_devices(num_replicas):
         cpu = tf.config.list_physical_devices("CPU")[0]
         logical = tf.config.LogicalDeviceConfiguration()
         count = num_replicas or 1
-        most = max(_MOST_ON_PROCESSOR, os.cpu_count())
+        most = max(_MAX_CPU_REPLICAS, os.cpu_count())
         if count > most:
             raise ValueError(
                 f"train.num_replicas is {count}, but this machine has no GPU: "
@@ -132,11 +116,11 @@ def _find_workers():
 
 
 def _slurm_workers(variables):
-    """Returns what TF_CONFIG has to say in a task of a SLURM step.
+    """Returns the content of TF_CONFIG for a task of a SLURM step.
 
-    TensorFlow's resolver lists hosts in the order of their names as text, not
-    in that of the tasks (node10 before node9), so a task's place is looked up.
-    Its count of GPUs, which it cannot do without, is not used.
+    TensorFlow's resolver lists hosts in alphabetical order (node10 before
+    node9), not that of the tasks, so a task's index is looked up. It requires
+    a number of GPUs, which is not used.
     """
     # Tasks of two jobs on a machine must not meet at a port.
     port = 10000 + 64 * (int(variables["SLURM_JOB_ID"]) % 300)
@@ -177,31 +161,58 @@ def _check_tf_config(text):
         )
 
 
-def _wait_for_workers(resolver):
-    jobs = resolver.cluster_spec().as_dict()
-    addresses = [*jobs.get("chief", ()), *jobs.get("worker", ())]
-    if len(addresses) > 1:
-        logging.info("Waiting for all of %d workers.", len(addresses))
-        meet(addresses, _index(resolver), _MEET_WITHIN)
-
-
 def _join_workers(resolver, joining):
+    """Waits until all workers have registered with the first."""
+    jobs = resolver.cluster_spec().as_dict()
+    addresses = [a for job in sorted(jobs) for a in jobs[job]]
+    if len(addresses) > 1:
+        listed = ", ".join(addresses)
+        logging.info("Waiting for %d workers: %s", len(addresses), listed)
+    _configure_cluster(resolver.cluster_spec())
     try:
-        with joining():
+        with joining(), _ended_by_interrupt():
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except tf.errors.OpError as error:
-        raise RuntimeError(
-            "TensorFlow could not join the workers: see the logs of the "
-            "others, whether this machine reaches their addresses, and whether "
-            f"the port of its own is free. ({str(error).splitlines()[0]:.200})"
-        ) from error
+        raise RuntimeError(_failed_to_join(str(error), jobs)) from error
 
 
-def _watch_workers(cluster):
-    """Has TensorFlow notice within seconds that a worker is gone.
+def _failed_to_join(text, jobs):
+    """Returns one line for TensorFlow's error."""
+    if "gRPC server" in text:
+        return (
+            "TensorFlow cannot listen at this worker's own address: another "
+            "process may have the port. End that, or choose another port."
+        )
+    if "Deadline" in text or "Barrier timed out" in text:
+        # Only worker 0 learns who is missing, and others only wait for it.
+        tasks = re.findall(r"^/job:(\w+)/.*task:(\d+)$", text, re.MULTILINE)
+        missing = [jobs[job][int(task)] for job, task in tasks]
+        missing = missing or jobs[min(jobs)][:1]  # The chief.
+        return (
+            f"{', '.join(missing)} did not come within {JOIN_WITHIN} s: see "
+            "the logs there, and whether the machines reach each other."
+        )
+    return f"TensorFlow could not join the workers: {text.splitlines()[0]:.200}"
 
-    As the strategy would set it up, this would take up to a minute, as would
-    the exit of a worker that waits for one that is gone.
+
+@contextlib.contextmanager
+def _ended_by_interrupt():
+    """Lets Ctrl-C end the process while TensorFlow waits for workers.
+
+    It waits in C++ and holds Python's lock, so no handler of Python's runs.
+    """
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _configure_cluster(cluster):
+    """Sets how long TensorFlow waits for workers, to join and to reply.
+
+    By its defaults worker 0 waits forever, and a lost worker is noticed after
+    up to a minute, as is the exit of one that waits for it.
     """
     # TensorFlow has no public way to set these times.
     from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
@@ -211,9 +222,9 @@ def _watch_workers(cluster):
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader=f"/job:{jobs[0]}/replica:0/task:0",
-        cluster_register_timeout_in_ms=_JOIN_WITHIN_MS,
-        heartbeat_timeout_in_ms=_LOST_AFTER_MS,
-        shutdown_barrier_timeout_in_ms=_LOST_AFTER_MS,
+        cluster_register_timeout_in_ms=1000 * JOIN_WITHIN,
+        heartbeat_timeout_in_ms=1000 * _LOST_AFTER,
+        shutdown_barrier_timeout_in_ms=1000 * _LOST_AFTER,
         coordinated_jobs=[
             coordination_config_pb2.CoordinatedJob(
                 name=job, num_tasks=cluster.num_tasks(job)
@@ -221,152 +232,30 @@ def _watch_workers(cluster):
             for job in jobs
         ],
     )
+    service = context.context().coordination_service
+    service.cluster_register_with_barrier = True
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:
-    """Returns how many workers there are."""
+    """Returns the number of workers."""
     return sum(map(len, _cluster(strategy).values())) or 1
 
 
 def worker_index(strategy: tf.distribute.Strategy) -> int:
-    """Returns the number of this worker; the chief is 0."""
+    """Returns the index of this worker; the chief is 0."""
     if num_workers(strategy) == 1:
         return 0
     return _index(strategy.cluster_resolver)
 
 
 def _index(resolver):
-    # A cluster may name its first worker apart.
+    # A cluster may list its first worker separately, as the chief.
     others = len(resolver.cluster_spec().as_dict().get("chief", ()))
     return resolver.task_id + others * (resolver.task_type == "worker")
 
 
 def _cluster(strategy):
-    """Returns the workers' addresses by job; none unless there are several."""
+    """Returns the workers' addresses by job; empty for one worker."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return {}
     return strategy.cluster_resolver.cluster_spec().as_dict()
-
-
-def meet(addresses: Sequence[str], index: int, seconds: float) -> None:
-    """Waits until all workers are there.
-
-    Worker 0 listens at its own address, which is TensorFlow's from then on. The
-    others tell it their numbers; it answers when it has heard of all. One that
-    ends while it waits, and comes again, is waited for.
-
-    Args:
-        addresses: `HOST:PORT` of each, worker 0 first.
-        index: Which of them this process is.
-        seconds: How long to wait.
-
-    Raises:
-        RuntimeError: If not all have come by then, naming who has not, or
-            worker 0 cannot listen.
-    """
-    deadline = time.monotonic() + seconds
-    if index == 0:
-        missing = _gather(addresses, deadline)
-    else:
-        missing = _report(addresses[0], index, deadline)
-    if missing:
-        raise RuntimeError(
-            f"{', '.join(missing)} did not come within {seconds:.0f} s: see "
-            "the logs there, and whether the machines reach each other."
-        )
-
-
-def _gather(addresses, deadline):
-    """Waits for the others as worker 0; returns who has not come."""
-    numbers = {}
-    log_at = time.monotonic() + _LOG_SECONDS
-    with _listen(addresses[0]) as server, contextlib.ExitStack() as stack:
-        while missing := _missing(addresses, numbers):
-            if time.monotonic() > deadline:
-                return missing
-            if time.monotonic() > log_at:
-                logging.info("Still waiting for %s.", ", ".join(missing))
-                log_at += _LOG_SECONDS
-            ready, _, _ = select.select(
-                [server, *numbers], [], [], _POLL_SECONDS
-            )
-            for connection in ready:
-                if connection is server:
-                    connection = stack.enter_context(server.accept()[0])
-                    numbers[connection] = None
-                else:
-                    _hear(connection, numbers)
-        _answer(numbers)
-    return []
-
-
-def _missing(addresses, numbers):
-    return [
-        address
-        for number, address in enumerate(addresses)
-        if number and number not in numbers.values()
-    ]
-
-
-def _hear(connection, numbers):
-    """Notes the number that a worker sends, or that it has gone."""
-    try:
-        numbers[connection] = int(connection.recv(16))
-    except (OSError, ValueError):
-        del numbers[connection]
-        connection.close()
-
-
-def _answer(connections):
-    """Tells all to go on, and waits until they have hung up.
-
-    Whoever hangs up first keeps the port occupied for a while.
-    """
-    for connection in connections:
-        with contextlib.suppress(OSError):
-            connection.sendall(_GO)
-    for connection in connections:
-        connection.settimeout(_POLL_SECONDS)
-        with contextlib.suppress(OSError):
-            connection.recv(1)
-
-
-def _report(chief, index, deadline):
-    """Waits for worker 0 and its word; returns it if that has not come."""
-    while time.monotonic() < deadline:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(
-                _host_and_port(chief), timeout=_POLL_SECONDS
-            ) as connection,
-        ):
-            connection.sendall(b"%d" % index)
-            word = None
-            while word is None and time.monotonic() < deadline:
-                with contextlib.suppress(TimeoutError):
-                    word = connection.recv(16)
-            if word == _GO:
-                return []
-        # Not there yet, or it has ended and may come again.
-        time.sleep(_RETRY_SECONDS)
-    return [chief]
-
-
-def _listen(address):
-    port = _host_and_port(address)[1]
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    try:
-        return socket.create_server(
-            ("", port), family=family, dualstack_ipv6=both
-        )
-    except OSError as error:
-        raise RuntimeError(
-            f"Worker 0 cannot listen at {address}: {error.strerror}. Another "
-            "process may have the port: end that, or give another port."
-        ) from error
-
-
-def _host_and_port(address):
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -1,25 +1,28 @@
-"""What the workers of a run tell each other."""
+"""Agreement among the workers of a run: stops, config, restored state."""
 
 import contextlib
 import hashlib
 import re
+import time
 
 import tensorflow as tf
 
 from sagan.distributed.strategy import num_workers, worker_index
 
+_LINGER_SECONDS = 1.0
+
 
 class Workers:
-    """What the workers of a run tell each other.
+    """Collective operations of the workers of a run.
 
-    With one worker nothing is sent, and the answers are its own. All workers
-    must ask the same things in the same order.
+    All workers must call them in the same order. A single worker sends nothing
+    and gets its own values.
 
     Attributes:
-        strategy: That they train under.
-        number: How many they are.
-        alone: Whether there is but one.
-        is_chief: Whether this is the one that writes the run's folder.
+        strategy: Strategy they train under.
+        number: Number of workers.
+        alone: Whether there is only one.
+        is_chief: Whether this worker writes the run's folder.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
@@ -31,57 +34,59 @@ class Workers:
 
     @contextlib.contextmanager
     def watched(self):
-        """Keeps workers together until the end.
+        """Ends all workers together, and explains the loss of one.
 
-        At the end all wait for the chief, which has more to write. Before it,
-        one line says that a worker was lost, which TensorFlow does not.
+        At the end all wait for the chief, which has more to write.
 
         Raises:
             RuntimeError: If another worker has ended or cannot be reached.
         """
         try:
             yield
-            self.any_says(False)
+            self.any_worker(False)
         except tf.errors.OpError as error:
             if self.alone or not _is_loss(error):
                 raise
             raise RuntimeError(
                 f"Worker {worker_index(self.strategy)} of {self.number} ends: "
                 "another worker has ended or cannot be reached; its own log "
-                "may say why. Run the same command on all of them to go on "
+                "may say why. Run the same command on all of them to resume "
                 f"from the newest checkpoint.{_reason(error)}"
             ) from error
-        # All have ended well. Who hears so first may be gone before all do.
+        # All succeeded. The first to return may exit before the rest hear it.
         with contextlib.suppress(tf.errors.OpError):
-            self.any_says(False)
+            self.any_worker(False)
+        if not self.alone:
+            # Else a worker that still expects a reply waits for a heartbeat.
+            time.sleep(_LINGER_SECONDS)
 
     def describe(self) -> dict[str, int]:
-        """Returns what a run's record says of them."""
+        """Returns the entries for the run's record."""
         return {
             "workers": self.number,
             "replicas": self.strategy.num_replicas_in_sync,
         }
 
     def on_what(self) -> str:
-        """Returns what the terminal says of them; nothing of one replica."""
+        """Returns a phrase for the log; empty for one replica."""
         replicas = self.strategy.num_replicas_in_sync
         if replicas == 1:
             return ""
         workers = "" if self.alone else f" of {self.number} workers"
         return f" on {replicas} replicas{workers}"
 
-    def any_says(self, condition: bool) -> bool:
-        """Returns whether any worker says so."""
+    def any_worker(self, condition: bool) -> bool:
+        """Returns whether `condition` is true on any worker."""
         if self.alone:
             return condition
         (total,) = self._sum([tf.constant(float(condition))])
         return bool(total > 0)
 
     def check_same(self, text: str) -> None:
-        """Checks that all workers have the same text: config and data.
+        """Checks that all workers have the same config and data.
 
         Raises:
-            ValueError: If this one's is not the chief's.
+            ValueError: If this worker's text differs from the chief's.
         """
         if self.alone:
             return
@@ -96,7 +101,7 @@ class Workers:
             )
 
     def copy_from_chief(self, variables: list) -> None:
-        """Gives variables on all workers the chief's values."""
+        """Assigns the chief's values to variables on all workers."""
         if self.alone:
             return
         # TensorFlow sends tensors of one dtype together.
@@ -108,12 +113,12 @@ class Workers:
                 variable.assign(total)
 
     def _sum_over_replicas(self, values, of_first=False):
-        """Sums what the replicas have, or takes what the first has."""
+        """Sums values over the replicas, or broadcasts the first's."""
 
         def reduce():
             context = tf.distribute.get_replica_context()
             counts = not of_first or context.replica_id_in_sync_group == 0
-            # Made here, as what comes from outside is on no replica's device.
+            # Created here: tensors from outside are on no replica's device.
             own = [tf.where(counts, v, tf.zeros_like(v)) for v in values]
             return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
@@ -129,6 +134,6 @@ def _reason(error):
 
 
 def _is_loss(error):
-    """Whether an error is what a collective operation raises without a peer."""
+    """Whether a collective operation failed because a peer is gone."""
     gone = tf.errors.UnavailableError, tf.errors.AbortedError
     return isinstance(error, gone) or "ollective" in str(error)

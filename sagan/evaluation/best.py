@@ -87,7 +87,14 @@ class ScoresInTraining:
             return True
         # Older versions recorded no statistics; theirs were moving.
         before = {"statistics": "moving"} | self._read_best(path)
-        if any(before.get(key) != now for key, now in self._kind().items()):
+        now = self._kind()
+        old = before.get("protocol")
+        if isinstance(old, dict) and "fingerprint" not in old:
+            # Older versions went by the name of the data alone.
+            ours = now["protocol"]
+            new = {k: ours.get(k) for k in ("dataset", "fingerprint")}
+            before["protocol"] = old | new
+        if any(before.get(key) != value for key, value in now.items()):
             return True  # The previous best does not compare.
         if self.by in LOWER:
             return value < before["value"]

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from sagan.config import Count, Fraction, checked, mismatch
+from sagan.config.paths import image_folder
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision
@@ -212,8 +213,8 @@ def _norm_and_relu(precision, name):
 
 def default_folder(dataset_name: str) -> pathlib.Path:
     """Returns the default folder of a dataset's classifier."""
-    if dataset_name.startswith("folder:"):
-        name = pathlib.Path(dataset_name.removeprefix("folder:")).name
+    if folder := image_folder(dataset_name):
+        name = pathlib.Path(folder).resolve().name
     else:
         # Configs of several datasets have the same name, such as 64x64.
         name = dataset_name.replace("/", "_").replace(":", "_")

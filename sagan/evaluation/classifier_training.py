@@ -94,7 +94,7 @@ def train_classifier(
     with lock_run(workdir):
         (workdir / CLASSIFIER_FILE).unlink(missing_ok=True)
         record_config(workdir)
-        record_session(workdir, 0, train.size)
+        record_session(workdir, 0, train.size, data=train.describe())
         history = fit(
             network,
             shifted_batches(train, max_shift, seed),

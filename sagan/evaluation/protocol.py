@@ -12,7 +12,8 @@ import tensorflow as tf
 from absl import logging
 
 from sagan.config import AtLeast, Natural, checked
-from sagan.distributed.replicas import is_mirrored, spread
+from sagan.config.paths import image_folder
+from sagan.distributed.replicas import is_mirrored, run_on_replicas
 from sagan.evaluation.embedding import FeatureSet, embed_images
 from sagan.evaluation.features import FeatureNetwork, open_features
 from sagan.evaluation.real_images import (
@@ -162,9 +163,9 @@ def make_evaluation(
         network = open_features(features)
     split = split or config_split()
     dataset = open_real(split, data_dir)
-    _check_network(network, dataset, features == "classifier")
+    _check_network(network, dataset, split, features == "classifier")
     if mirrored:  # With several workers, only the chief embeds.
-        parallel = spread(network.embed, strategy)
+        parallel = run_on_replicas(network.embed, strategy)
         network = dataclasses.replace(network, embed=parallel)
     embed = functools.partial(
         embed_real,
@@ -173,13 +174,15 @@ def make_evaluation(
         cache=cache_folder(dataset, data_dir, workdir),
     )
     num_real = min(num_real or dataset.size, dataset.size)
-    _check_number(dataset.name, num_real)
     # Before anything is embedded: an unknown split is noticed first.
     others = open_others(dataset, floor_split, data_dir)
-    real = embed(dataset, split, num_real)
+    _check_number(dataset.name, num_real, parts=1 if others else 2)
     if others:
         floor_split = floor_split or "test"
         num_others = min(others.size, num_samples)
+        _check_number(f"{others.name} ({floor_split})", num_others)
+    real = embed(dataset, split, num_real)
+    if others:
         other = embed(others, floor_split, num_others, keep_logits=True)
         reference = real
     else:
@@ -210,7 +213,7 @@ def make_evaluation(
     )
 
 
-def _check_classes(network, dataset, found_by_name):
+def _check_classes(network, dataset, split, found_by_name):
     """Compares the data of a classifier with those that it is to score.
 
     Raises:
@@ -227,7 +230,9 @@ def _check_classes(network, dataset, found_by_name):
             "Train one of this dataset in another folder, and give that as "
             "--features or make_evaluation.features."
         )
-    if network.data["fingerprint"] != dataset.identity.fingerprint:
+    # The classifier learns the images that a run trains on.
+    other = network.data["fingerprint"] != dataset.identity.fingerprint
+    if other and split == config_split():
         logging.warning(
             "%s was trained on other images than are scored: %s, not %s.",
             network.name,
@@ -241,12 +246,12 @@ def _few(names):
     return listing + (f" and {len(names) - 10} more" if names[10:] else "")
 
 
-def _check_number(name, number):
-    if number < 2 * (NEIGHBOURS + 1):
+def _check_number(name, number, parts=1):
+    needed = parts * (NEIGHBOURS + 1)
+    if number < needed:
         raise ValueError(
             f"{name!r} has {number} real images to score with: expected at "
-            f"least {2 * (NEIGHBOURS + 1)}, and some thousand for scores that "
-            "say anything."
+            f"least {needed}, and some thousand for scores that say anything."
         )
 
 
@@ -282,7 +287,10 @@ def _class_counts(real, num_classes, labels):
 def _describe(network, dataset):
     """Returns the protocol of the network, the images and their processing."""
     return {
-        "dataset": dataset.name,
+        # Wherever a folder lies, its images are the same.
+        "dataset": "folder"
+        if image_folder(dataset.name)
+        else dataset.identity.full_name,
         "fingerprint": dataset.identity.fingerprint,
         "real_seed": REAL_SEED,
         "image_size": dataset.image_size,
@@ -297,9 +305,9 @@ def _describe(network, dataset):
     }
 
 
-def _check_network(network, dataset, found_by_name):
+def _check_network(network, dataset, split, found_by_name):
     """Embeds a grey image, to report a wrong size in one line."""
-    _check_classes(network, dataset, found_by_name)
+    _check_classes(network, dataset, split, found_by_name)
     shape = [1, dataset.image_size, dataset.image_size, dataset.channels]
     try:
         network.embed(tf.zeros(shape))

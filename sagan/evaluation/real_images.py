@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
+from sagan.config.paths import image_folder
 from sagan.data import ImageDataset, is_synthetic, make_dataset
 from sagan.evaluation.embedding import FeatureSet, embed_images
 from sagan.evaluation.features import FeatureNetwork, as_file_name
 
-_FOLDER = "folder:"
 _CACHE = "sagan_features"
 
 # Seed for the order of the images, whatever the run's own, so that runs with
@@ -65,19 +65,24 @@ def open_others(
     Raises:
         ValueError: If `split` is given and does not exist.
     """
-    if dataset.name.startswith(_FOLDER):
+    if image_folder(dataset.name):
+        if split:
+            logging.warning("An image folder has no split %r.", split)
         return None
     try:
         others = open_real(split or "test", data_dir)
-    except ValueError:
+    except ValueError as error:
         if split:
             raise
+        logging.info("No other images: %s", str(error).splitlines()[0])
         return None
     # Synthetic images have no files: their splits differ in each image.
-    if dataset.identity.overlaps(others.identity):
-        return None
     same = others.identity.fingerprint == dataset.identity.fingerprint
-    return None if same else others
+    if same or dataset.identity.overlaps(others.identity):
+        name = split or "test"
+        logging.info("The split %r shares images: halves are compared.", name)
+        return None
+    return others
 
 
 def embed_real(
@@ -103,9 +108,11 @@ def embed_real(
         keep_logits: Whether to keep the logits of all images.
     """
     parts = [
-        pathlib.Path(dataset.name.removeprefix(_FOLDER)).name,
+        pathlib.Path(image_folder(dataset.name) or dataset.name).name,
         split,
         f"{dataset.image_size}x{dataset.image_size}x{dataset.channels}",
+        f"crop{gin.get_bindings('make_dataset').get('crop_size')}",
+        f"classes{dataset.num_classes}",
         f"{num_images}of{dataset.size}",
         f"kept{num_features_kept}",
         part,
@@ -136,9 +143,8 @@ def cache_folder(dataset: ImageDataset, data_dir, workdir) -> pathlib.Path:
 
     For synthetic images, it is in the run's folder.
     """
-    if dataset.name.startswith(_FOLDER):
-        folder = pathlib.Path(dataset.name.removeprefix(_FOLDER))
-        return folder.resolve().parent / _CACHE
+    if folder := image_folder(dataset.name):
+        return pathlib.Path(folder).resolve().parent / _CACHE
     if is_synthetic(dataset.name):
         return pathlib.Path(workdir) / _CACHE
     root = data_dir or tfds.core.constants.DATA_DIR

@@ -95,7 +95,8 @@ def protocol_line(record: dict[str, object]) -> str:
     return (
         f"{protocol['num_samples']} samples (labels: {protocol['labels']}) "
         f"against {protocol['num_real']} of "
-        f"{protocol['dataset']} ({protocol['split']}), "
+        f"{protocol['dataset']} {protocol.get('fingerprint', '')[:8]} "
+        f"({protocol['split']}), "
         f"{protocol['image_size']} pixels, {protocol['features']} "
         f"{protocol['features_sha256'][:12]}, resize: {protocol['resize']}; "
         f"real images: {protocol['num_floor']} of {protocol['floor_split']}"

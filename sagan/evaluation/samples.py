@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from sagan.config import train_settings
-from sagan.distributed.replicas import is_mirrored, spread
+from sagan.distributed.replicas import is_mirrored, run_on_replicas
 from sagan.distributed.strategy import make_local_strategy
 from sagan.generator import build_generator
 from sagan.latents import draw_latents
@@ -122,7 +122,7 @@ def sample_batches(
 # Cached: tracing for many replicas takes longer than some thousand images.
 @functools.lru_cache(maxsize=1)
 def _spread_generator(generator, strategy):
-    return spread(_compiled(generator, training=False), strategy)
+    return run_on_replicas(_compiled(generator, training=False), strategy)
 
 
 def _compiled(generator, training) -> Callable:

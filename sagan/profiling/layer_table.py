@@ -17,7 +17,7 @@ from sagan.profiling.flops import (
 from sagan.profiling.recorder import trace_network, wrapped
 
 REST = "relu, sums, resampling"
-_LINE = "{:26}{:>12}{:>13}{:>11}{:>11}{:>12}"
+_LINE = "{:25}{:>11}{:>12}{:>10}{:>10}{:>12}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +167,7 @@ def layer_table(
         )
     ]
     return [
-        f"{'million multiply-adds':>73}{'MB':>12}",
+        f"{'million multiply-adds':>68}{'MB':>12}",
         _LINE.format(f"{title}, one image", *head),
         *(_line(r.name, r.shape, [others[r.name]], [r]) for r in rewritten),
         _line("total", (), plain, rewritten),

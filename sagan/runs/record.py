@@ -73,7 +73,8 @@ def check_data(workdir, data: Mapping[str, object]) -> None:
         changed = [
             f"  {name}: {before.get(name)} -> {data[name]}"
             for name in names
-            if before.get(name) != data[name]
+            if None not in (before.get(name), data[name])
+            and before[name] != data[name]
         ]
         if changed in ([], changed[:1]) and before["images"] == data["images"]:
             changed.append("  the images themselves, or their labels")

@@ -129,7 +129,7 @@ def run_steps(
             unread = steps, scalars
             step = steps[-1]
             # Asked once: a signal that comes later is for the next step.
-            stopped = workers.any_says(stop.requested is not None)
+            stopped = workers.any_worker(stop.requested is not None)
             due = periods.due(step, stopped or step == num_steps, stopped)
             if due:
                 with timer.step():

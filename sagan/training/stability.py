@@ -176,7 +176,7 @@ class Recovery:
         )
 
     def _has_checkpoint(self):
-        return self.workers.any_says(
+        return self.workers.any_worker(
             self.checkpoints is not None
             and self.checkpoints.newest() is not None
         )

@@ -146,7 +146,8 @@ def train(
             )
         check_fit(dataset, gan)
         check_updates(gan, dataset.batch_size)
-        workers.check_same(f"{gin.operative_config_str()} {dataset.size}")
+        data = dataset.identity.fingerprint, dataset.size
+        workers.check_same(f"{gin.operative_config_str()} {data}")
         with open_run(workdir, workers, gan, dataset) as run:
             start = run.restore(keep_last, keep_every)
             if evaluate_every and start < num_steps:

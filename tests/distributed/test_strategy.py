@@ -68,7 +68,7 @@ def test_one_device_is_one_worker_that_writes():
     workers = Workers(strategy)
     assert workers.alone
     assert workers.is_chief
-    assert [workers.any_says(answer) for answer in (True, False)] == [
+    assert [workers.any_worker(answer) for answer in (True, False)] == [
         True,
         False,
     ]
@@ -97,7 +97,7 @@ class TwoWorkers:
 
 
 def test_replicas_take_consecutive_rows_of_the_batch():
-    """The order in which `own_rows` counts them."""
+    """The order in which `replica_slice` counts them."""
     dataset = make_dataset("synthetic", 32, batch_size=8, num_examples=32)
     whole, _ = next(iter(dataset.steps(2, first=3)))
     for worker in (0, 1):

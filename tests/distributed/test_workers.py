@@ -1,17 +1,21 @@
 """Several processes train as one, stop as one, and end as one."""
 
 import json
+import shutil
 import signal
-import time
 
+import gin
 import numpy as np
 import psutil
-from test_commands import command, run, start_and_wait
+from command_line import SETTINGS, command, start_and_wait
 
+from sagan.config import parse_config
 from sagan.runs.checkpoints import checkpoint_steps, read_checkpoint
 from sagan.runs.record import SESSIONS_FILE
+from sagan.training.train import train
 
-SETTINGS = (
+CONFIG = SETTINGS["cwd"] / "configs/synthetic.gin"
+BINDINGS = (
     "BASE_CHANNELS = 2",
     "BATCH_SIZE = 4",
     "ATTENTION_RESOLUTIONS = ()",
@@ -21,79 +25,66 @@ SETTINGS = (
     "make_optimizers.epsilon = 1e-3",
     "train.num_samples = 4",
     "train.log_every = 1",
-    "train.save_every = 100000",
+    "train.save_every = 1",
+    "train.keep_every = 1",
     "train.sample_every = 100000",
     "make_dataset.num_examples = 16",
 )
+PARTS = {"generator", "discriminator", "ema_generator", "step"}
 
 
-def arguments(workdir, *bindings):
-    return [
-        "--gin_config=configs/synthetic.gin",
-        f"--workdir={workdir}",
-        *(f"--gin_bindings={binding}" for binding in (*SETTINGS, *bindings)),
-    ]
+def start(workdir, lines):
+    """Starts two workers; returns once they have logged so many steps."""
+    bindings = [*BINDINGS, "NUM_STEPS = 100000"]
+    arguments = [f"--gin_config={CONFIG}", f"--workdir={workdir}"]
+    arguments += [f"--gin_bindings={binding}" for binding in bindings]
+    launcher = command("launch", "--workers=2", "--", *arguments)
+    return start_and_wait(launcher, workdir, lines)
 
 
-def launch(workdir, *bindings):
-    return command(
-        "launch", "--workers=2", "--", *arguments(workdir, *bindings)
-    )
+def send_to_worker_1(launcher, number):
+    for child in psutil.Process(launcher.pid).children():
+        config = json.loads(child.environ()["TF_CONFIG"])
+        if config["task"]["index"] == 1:
+            child.send_signal(number)
 
 
-def workers(launcher):
-    """Returns the processes of the workers, by their number."""
-    children = psutil.Process(launcher.pid).children()
-    return {
-        json.loads(child.environ()["TF_CONFIG"])["task"]["index"]: child
-        for child in children
-    }
+def train_alone(workdir, steps):
+    """Trains in this process."""
+    gin.clear_config()
+    parse_config([CONFIG], [*BINDINGS, f"NUM_STEPS = {steps}"])
+    train(workdir=str(workdir))
 
 
-def test_two_workers_end_like_one_wherever_the_run_began(tmp_path):
-    whole, moved = tmp_path / "whole", tmp_path / "moved"
-    result = run(command("train", *arguments(whole, "NUM_STEPS = 4")))
-    assert result.returncode == 0, result.stderr
-    result = run(launch(moved, "NUM_STEPS = 3"))
-    assert result.returncode == 0, result.stderr
-    result = run(command("train", *arguments(moved, "NUM_STEPS = 4")))
-    assert result.returncode == 0, result.stderr
-
-    lines = (moved / SESSIONS_FILE).read_text().splitlines()
-    sessions = [json.loads(line) for line in lines]
-    assert [s["workers"] for s in sessions] == [2, 1]
-    assert [s["replicas"] for s in sessions] == [2, 1]
-    ours, theirs = (
-        read_checkpoint(moved / "checkpoints"),
-        read_checkpoint(whole / "checkpoints"),
-    )
-    assert ours.keys() == theirs.keys()
-    parts = "generator", "discriminator", "ema_generator", "step"
-    for part in parts:
-        assert any(name.split("/")[0] == part for name in theirs)
-    for name, expected in theirs.items():
-        if name.split("/")[0] in parts:
-            np.testing.assert_allclose(
-                ours[name], expected, rtol=1e-5, atol=1e-5, err_msg=name
-            )
+def networks(workdir, step):
+    """Returns the networks' values by their keys."""
+    values = read_checkpoint(workdir / "checkpoints", step)
+    return {k: v for k, v in values.items() if k.split("/")[0] in PARTS}
 
 
-def test_sigterm_to_one_worker_stops_all_and_a_lost_one_ends_all(tmp_path):
-    settings = ("NUM_STEPS = 100000", "train.save_every = 5")
-    launcher = start_and_wait(launch(tmp_path, *settings), tmp_path, lines=3)
-    workers(launcher)[1].send_signal(signal.SIGTERM)
-    _, errors = launcher.communicate(timeout=90)
+def test_two_workers_resume_like_one_and_stop_together(tmp_path, run_eagerly):
+    whole, workdir = tmp_path / "whole", tmp_path / "moved"
+    train_alone(workdir, 1)
+    shutil.copytree(workdir, whole)
+    train_alone(whole, 3)
+
+    launcher = start(workdir, lines=2)
+    send_to_worker_1(launcher, signal.SIGTERM)
+    errors = launcher.communicate(timeout=90)[1]
     assert launcher.returncode == 128 + signal.SIGTERM, errors
-    stopped = checkpoint_steps(tmp_path / "checkpoints")[-1]
+    assert "Resuming at step 1 on 2 replicas of 2 workers" in errors
+    stopped = checkpoint_steps(workdir / "checkpoints")[-1]
     assert f"Stopped by SIGTERM after step {stopped}" in errors
+    ours, theirs = networks(workdir, 3), networks(whole, 3)
+    assert ours.keys() == theirs.keys()
+    assert {name.split("/")[0] for name in theirs} == PARTS
+    for name, expected in theirs.items():
+        np.testing.assert_allclose(
+            ours[name], expected, rtol=1e-5, atol=1e-5, err_msg=name
+        )
 
-    lines = (tmp_path / "metrics.jsonl").read_text().count("\n") + 3
-    launcher = start_and_wait(launch(tmp_path, *settings), tmp_path, lines)
-    started = time.monotonic()
-    workers(launcher)[1].send_signal(signal.SIGKILL)
-    _, errors = launcher.communicate(timeout=90)
-    # What is promised is 30 s on a machine that is not busy with tests.
-    assert time.monotonic() - started < 60
-    assert launcher.returncode not in (0, 128 + signal.SIGTERM)
-    assert f"Resuming at step {stopped}" in errors
-    assert "Worker 0 of 2 ends: another worker has ended" in errors
+    train_alone(workdir, stopped + 1)
+    lines = (workdir / SESSIONS_FILE).read_text().splitlines()
+    sessions = [json.loads(line) for line in lines]
+    assert [s["workers"] for s in sessions] == [1, 2, 1]
+    assert [s["replicas"] for s in sessions] == [1, 2, 1]

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from sagan.cli import start_tensorflow
-from sagan.distributed.replicas import spread
+from sagan.distributed.replicas import run_on_replicas
 from sagan.distributed.strategy import make_local_strategy
 from sagan.evaluation.records import read_records
 from sagan.evaluation.runs import evaluate_run
@@ -23,14 +23,14 @@ TWO_REPLICAS = ("train.strategy = 'mirrored'", "train.num_replicas = 2")
 
 def sample_and_score(workdir, *bindings):
     """Returns images, scores and replicas, of a run with an odd number."""
-    bindings = [*bindings, "make_evaluation.num_samples = 131"]
+    bindings = [*bindings, "make_evaluation.num_samples = 101"]
     parse_recorded_config(workdir, bindings)
     strategy = make_local_strategy()
     with strategy.scope():
         generator = build_generator()
     restore_generator(f"{workdir}/checkpoints", generator)
     latents, labels = sampling.fixed_inputs(generator, 7, columns=2)
-    call = spread(generator, strategy)
+    call = run_on_replicas(generator, strategy)
     images = sampling.generate(call, latents, labels, batch_size=4)
     evaluate_run(workdir, None, "last", ["ema"], ["moving"])
     record = read_records(workdir)[-1]
