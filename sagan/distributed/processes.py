@@ -42,7 +42,7 @@ def run_workers(
     command: Sequence[str],
     count: int,
     pin: bool = False,
-    ending_seconds: float = 30.0,
+    ending_seconds: float = 20.0,
     saving_seconds: float = 300.0,
 ) -> int:
     """Runs a command as every worker of a cluster, and waits for all of them.

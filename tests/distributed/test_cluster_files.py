@@ -33,7 +33,8 @@ def pod_command():
 @pytest.mark.parametrize("path", [SBATCH, JOB], ids=lambda path: path.name)
 def test_flags_and_configs_exist(path):
     text = path.read_text()
-    defined = (ROOT / "sagan/train.py").read_text()
+    sources = ROOT / "sagan/train.py", ROOT / "sagan/cli.py"
+    defined = "".join(source.read_text() for source in sources)
     flags = re.findall(r"--((?:gin|data|work)\w+)=", text)
     assert {"gin_config", "workdir"} <= set(flags)
     for flag in flags:

@@ -22,7 +22,7 @@ TWO_REPLICAS = ("train.strategy = 'mirrored'", "train.num_replicas = 2")
 
 
 def sample_and_score(workdir, *bindings):
-    """Returns images, scores and replicas, of a run with an odd number."""
+    """Returns images, scores and replicas; the numbers of images are odd."""
     bindings = [*bindings, "make_evaluation.num_samples = 101"]
     parse_recorded_config(workdir, bindings)
     strategy = make_local_strategy()
@@ -38,7 +38,7 @@ def sample_and_score(workdir, *bindings):
     return {"images": images, "scores": scores, "replicas": record["replicas"]}
 
 
-def test_images_and_scores_are_those_of_one_replica(run, tmp_path):
+def test_images_and_scores_are_those_of_one_replica(run, run_eagerly, tmp_path):
     workdir, out = tmp_path / "run", tmp_path / "two.npz"
     shutil.copytree(run, workdir)
     # Devices are set once in a process.
