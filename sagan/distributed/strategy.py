@@ -163,8 +163,10 @@ def _check_tf_config(text):
 
 def _join_workers(resolver, joining):
     """Waits until all workers have registered with the first."""
-    jobs = resolver.cluster_spec().as_dict()
-    addresses = [a for job in sorted(jobs) for a in jobs[job]]
+    cluster = resolver.cluster_spec().as_dict()
+    # A cluster may name other jobs, which do not train.
+    jobs = {job: cluster[job] for job in ("chief", "worker") if job in cluster}
+    addresses = [address for job in jobs.values() for address in job]
     if len(addresses) > 1:
         listed = ", ".join(addresses)
         logging.info("Waiting for %d workers: %s", len(addresses), listed)

@@ -92,7 +92,8 @@ class ScoresInTraining:
         if isinstance(old, dict) and "fingerprint" not in old:
             # Older versions went by the name of the data alone.
             ours = now["protocol"]
-            new = {k: ours.get(k) for k in ("dataset", "fingerprint")}
+            names = {"dataset", "fingerprint"} & ours.keys()
+            new = {name: ours[name] for name in names}
             before["protocol"] = old | new
         if any(before.get(key) != value for key, value in now.items()):
             return True  # The previous best does not compare.

@@ -92,11 +92,13 @@ def check_same_protocol(records: list[dict[str, object]]) -> None:
 def protocol_line(record: dict[str, object]) -> str:
     """Returns the protocol of a record as one line."""
     protocol = record["protocol"]
+    data = [protocol["dataset"]]
+    if "fingerprint" in protocol:  # Older records went by the name alone.
+        data.append(protocol["fingerprint"][:8])
     return (
         f"{protocol['num_samples']} samples (labels: {protocol['labels']}) "
         f"against {protocol['num_real']} of "
-        f"{protocol['dataset']} {protocol.get('fingerprint', '')[:8]} "
-        f"({protocol['split']}), "
+        f"{' '.join(data)} ({protocol['split']}), "
         f"{protocol['image_size']} pixels, {protocol['features']} "
         f"{protocol['features_sha256'][:12]}, resize: {protocol['resize']}; "
         f"real images: {protocol['num_floor']} of {protocol['floor_split']}"

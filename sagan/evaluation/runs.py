@@ -7,6 +7,7 @@ from absl import logging
 
 from sagan.evaluation.best import BEST_FOLDER
 from sagan.evaluation.protocol import make_evaluation
+from sagan.evaluation.real_images import config_split
 from sagan.evaluation.records import (
     protocol_line,
     read_records,
@@ -20,6 +21,7 @@ from sagan.runs.checkpoints import (
     checkpoint_steps,
     restore_generator,
 )
+from sagan.runs.record import last_data
 
 ALL, LAST, BEST = "all", "last", "best"
 
@@ -50,6 +52,12 @@ def evaluate_run(
         workdir, steps[0], folder=folder.name
     )
     evaluation = make_evaluation(workdir, data_dir, strategy)
+    trained_on, protocol = last_data(workdir), evaluation.protocol
+    if trained_on and protocol["split"] == config_split():
+        if trained_on["fingerprint"] != protocol["fingerprint"]:
+            logging.warning(
+                "The real images are not those that the run was trained on."
+            )
     records = []
     for number in steps:
         for which in weights:

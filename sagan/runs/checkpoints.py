@@ -170,7 +170,7 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
         step = steps[-1]
     if step not in steps:
         raise ValueError(
-            f"There is no checkpoint of step {step} in {directory}. There are "
+            f"There is no checkpoint of step {step} in {directory}. Available: "
             f"{', '.join(map(str, steps))}."
         )
     folder = _folder(pathlib.Path(directory), step)
