@@ -52,12 +52,13 @@ def evaluate_run(
         workdir, steps[0], folder=folder.name
     )
     evaluation = make_evaluation(workdir, data_dir, strategy)
-    trained_on, protocol = last_data(workdir), evaluation.protocol
-    if trained_on and protocol["split"] == config_split():
-        if trained_on["fingerprint"] != protocol["fingerprint"]:
-            logging.warning(
-                "The real images are not those that the run was trained on."
-            )
+    protocol = evaluation.protocol
+    trained_on = last_data(workdir) or protocol
+    other = trained_on["fingerprint"] != protocol["fingerprint"]
+    if other and protocol["split"] == config_split():
+        logging.warning(
+            "The real images are not those that the run was trained on."
+        )
     records = []
     for number in steps:
         for which in weights:
