@@ -17,6 +17,7 @@ from sagan.config.parsing import (
     config_batch_size,
     config_name,
     parse_config,
+    settings_of,
     train_settings,
 )
 from sagan.config.statements import Literals, Macro
@@ -38,5 +39,6 @@ __all__ = [
     "config_name",
     "mismatch",
     "parse_config",
+    "settings_of",
     "train_settings",
 ]

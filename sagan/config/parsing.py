@@ -255,7 +255,12 @@ def config_batch_size() -> int:
 
 def train_settings() -> dict[str, object]:
     """Returns the settings of `train` that a step depends on."""
-    bound = gin.get_bindings("train")
-    train = inspect.unwrap(gin.get_configurable("train"))
-    parameters = inspect.signature(train).parameters
-    return {name: bound.get(name, parameters[name].default) for name in _STEP}
+    return settings_of("train", _STEP)
+
+
+def settings_of(function: str, names: Iterable[str]) -> dict[str, object]:
+    """Returns settings of a function by name, as bound or by default."""
+    bound = gin.get_bindings(function)
+    original = inspect.unwrap(gin.get_configurable(function))
+    parameters = inspect.signature(original).parameters
+    return {name: bound.get(name, parameters[name].default) for name in names}

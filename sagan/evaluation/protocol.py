@@ -176,13 +176,11 @@ def make_evaluation(
     num_real = min(num_real or dataset.size, dataset.size)
     # Before anything is embedded: an unknown split is noticed first.
     others = open_others(dataset, floor_split, data_dir)
-    _check_number(dataset.name, num_real, parts=1 if others else 2)
-    if others:
-        floor_split = floor_split or "test"
-        num_others = min(others.size, num_samples)
-        _check_number(f"{others.name} ({floor_split})", num_others)
+    num_others = min(others.size if others else num_real // 2, num_samples)
+    _check_numbers(dataset.name, num_real, num_others)
     real = embed(dataset, split, num_real)
     if others:
+        floor_split = floor_split or "test"
         other = embed(others, floor_split, num_others, keep_logits=True)
         reference = real
     else:
@@ -246,12 +244,13 @@ def _few(names):
     return listing + (f" and {len(names) - 10} more" if names[10:] else "")
 
 
-def _check_number(name, number, parts=1):
-    needed = parts * (NEIGHBOURS + 1)
-    if number < needed:
+def _check_numbers(name, num_real, num_others):
+    if min(num_real, num_others) < NEIGHBOURS + 1:
         raise ValueError(
-            f"{name!r} has {number} real images to score with: expected at "
-            f"least {needed}, and some thousand for scores that say anything."
+            f"{name!r} has {num_real} real images to score with, and "
+            f"{num_others} others for the floor: expected at least "
+            f"{NEIGHBOURS + 1} of each, and some thousand for scores that say "
+            "anything. Without a split of others, halves are compared."
         )
 
 

@@ -1,9 +1,9 @@
 """Assembles networks and optimisers, and checks them against the data."""
 
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from sagan.config import settings_of
 from sagan.data import ImageDataset
 from sagan.discriminator import build_discriminator
 from sagan.distributed.replicas import check_replicas
@@ -24,7 +24,6 @@ def make_gan(
     jit_compile: bool | None,
     joint_batch: bool,
     accumulation: int,
-    class_counts: np.ndarray | None = None,
 ) -> GAN:
     """Builds the `GAN` that the config describes; arguments as in `train`.
 
@@ -51,7 +50,6 @@ def make_gan(
         jit_compile=jit_compile,
         joint_batch=joint_batch,
         accumulation=accumulation,
-        class_counts=class_counts,
     )
 
 
@@ -89,15 +87,21 @@ def _check_batch_norm(generator, jit_compile, accumulation):
         )
 
 
-def check_fit(dataset: ImageDataset, gan: GAN) -> None:
+def check_fit(gan: GAN) -> None:
     """Checks that data, generator, discriminator and replicas agree.
+
+    It goes by the config, before the data are opened, which may take long.
 
     Raises:
         ValueError: If they differ in size, channels, classes or precision, or
             the batch cannot be divided among replicas and micro-batches.
     """
-    check_replicas(gan.strategy, dataset.batch_size, gan.accumulation)
-    data = (dataset.image_size, dataset.channels, dataset.num_classes)
+    names = ("image_size", "channels", "num_classes", "batch_size")
+    *data, batch_size = settings_of("make_dataset", names).values()
+    if not all(isinstance(value, int) for value in (*data, batch_size)):
+        return  # `make_dataset` says what it expects.
+    data = tuple(data)
+    check_replicas(gan.strategy, batch_size, gan.accumulation)
     for network, shape in (
         (gan.generator, gan.generator.image_shape),
         (gan.discriminator, gan.discriminator.image_shape),

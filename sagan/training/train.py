@@ -133,7 +133,6 @@ def train(
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     with workers.watched():
-        dataset = make_dataset(data_dir=data_dir, download=download)
         with devices.scope():
             gan = make_gan(
                 seed=seed,
@@ -142,9 +141,10 @@ def train(
                 jit_compile=jit_compile,
                 joint_batch=joint_batch,
                 accumulation=accumulation,
-                class_counts=choose_class_counts(dataset, labels),
             )
-        check_fit(dataset, gan)
+        check_fit(gan)
+        dataset = make_dataset(data_dir=data_dir, download=download)
+        gan.class_counts = choose_class_counts(dataset, labels)
         check_updates(gan, dataset.batch_size)
         data = dataset.identity.fingerprint, dataset.size
         workers.check_same(f"{gin.operative_config_str()} {data}")
