@@ -6,7 +6,15 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "sagan"
-COMMANDS = {"classifier", "evaluate", "launch", "sample", "summary", "train"}
+COMMANDS = {
+    "attention",
+    "classifier",
+    "evaluate",
+    "launch",
+    "sample",
+    "summary",
+    "train",
+}
 PARTS = {
     path.stem
     for path in PACKAGE.iterdir()

@@ -8,13 +8,14 @@ import tensorflow as tf
 
 from sagan.layers.initialization import layer_paths
 from sagan.layers.pointwise import Pointwise
+from sagan.layers.recorder import wrapped
 from sagan.profiling.flops import (
     LOOPS,
     graph_costs,
     needed_operations,
     tensor_bytes,
 )
-from sagan.profiling.recorder import trace_network, wrapped
+from sagan.profiling.tracing import trace_network
 
 REST = "relu, sums, resampling"
 _LINE = "{:25}{:>11}{:>12}{:>10}{:>10}{:>12}"

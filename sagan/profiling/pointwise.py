@@ -6,8 +6,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from sagan.layers.pointwise import Pointwise
+from sagan.layers.recorder import wrapped
 from sagan.layers.spectral_norm import kernel_layers
-from sagan.profiling.recorder import trace_network, wrapped
+from sagan.profiling.tracing import trace_network
 
 
 @dataclasses.dataclass(frozen=True, order=True)

@@ -145,20 +145,33 @@ def checkpoint_steps(directory) -> list[int]:
 
 
 def restore_generator(directory, generator, step=None, ema=True) -> int:
-    """Fills a generator from a checkpoint, for sampling; changes no file.
+    """Fills a generator from a checkpoint, for sampling; see `restore_network`.
 
     Args:
         directory: Folder of the checkpoints.
         generator: A built `Generator` of the run's shape.
         step: Step of the checkpoint; None for the newest.
         ema: Whether to take the moving average of the weights.
+    """
+    name = "ema_generator" if ema else "generator"
+    return restore_network(directory, generator, name, step)
+
+
+def restore_network(directory, network, name, step=None) -> int:
+    """Fills a network from a checkpoint; changes no file.
+
+    Args:
+        directory: Folder of the checkpoints.
+        network: A built network of the run's shape.
+        name: Its name among `GAN.trackables()`.
+        step: Step of the checkpoint; None for the newest.
 
     Returns:
         The step of the checkpoint.
 
     Raises:
         ValueError: If there is no such checkpoint, it cannot be read, or it
-            does not fit the generator.
+            does not fit the network.
     """
     steps = checkpoint_steps(directory)
     if not steps:
@@ -174,8 +187,7 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
             f"{', '.join(map(str, steps))}."
         )
     folder = _folder(pathlib.Path(directory), step)
-    name = "ema_generator" if ema else "generator"
-    checkpoint = tf.train.Checkpoint(**{name: generator})
+    checkpoint = tf.train.Checkpoint(**{name: network})
     try:
         status = _read(checkpoint, folder)
         status.assert_existing_objects_matched().expect_partial()
@@ -190,7 +202,7 @@ def restore_generator(directory, generator, step=None, ema=True) -> int:
         ) from error
     # TensorFlow does not mind what a network has no place for.
     held = variable_shapes(folder)
-    if sum(key.startswith(f"{name}/") for key in held) > len(generator.weights):
+    if sum(key.startswith(f"{name}/") for key in held) > len(network.weights):
         raise ValueError(_misfit(checkpoint, folder, ""))
     return step
 

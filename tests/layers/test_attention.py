@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from attention_reference import attend, softmax
 
 from sagan.layers.attention import ResidualControl, SelfAttention
 from sagan.layers.blockwise_attention import attend_in_blocks
@@ -42,38 +43,6 @@ def _make(
     block.build((None, None, None, channels))
     block.gamma.assign(gamma)
     return block
-
-
-def _kernel(layer):
-    return layer.effective_kernel()[0, 0].numpy().astype(np.float64)
-
-
-def _pool(features):
-    """2x2 maxima; an odd last row or column is pooled with what it has."""
-    _, height, width, _ = features.shape
-    edges = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)]
-    padded = np.pad(features, edges, constant_values=-np.inf)
-    return np.max([padded[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], 0)
-
-
-def _softmax(scores):
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True)
-
-
-def _attend(block, inputs):
-    """Outputs and attention maps by their equations, in float64."""
-    inputs = np.float64(inputs)
-    layers = block.f, block.g, block.h
-    keys, queries, values = (inputs @ _kernel(layer) for layer in layers)
-    if block.pooled:
-        keys, values = _pool(keys), _pool(values)
-    keys, queries, values = (
-        x.reshape(len(x), -1, x.shape[-1]) for x in (keys, queries, values)
-    )
-    maps = _softmax(queries @ keys.mT)
-    outputs = (maps @ values @ _kernel(block.v)).reshape(inputs.shape)
-    return inputs + block.gamma.numpy() * outputs, maps
 
 
 @pytest.mark.parametrize(
@@ -121,7 +90,7 @@ def test_what_does_not_go_is_refused(make, words):
 @pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 1), (2, 7)], ids=str)
 def test_outputs_and_attention_equal_the_equations(variant, size):
     block, inputs = _make(variant), _inputs(*size)
-    expected, maps = _attend(block, inputs)
+    expected, maps = attend(block, inputs)
     np.testing.assert_allclose(block(inputs), expected, atol=1e-5)
     attention = block.attention_map(inputs)
     height, width = size
@@ -134,7 +103,7 @@ def test_outputs_and_attention_equal_the_equations(variant, size):
     # Few channels still leave one of each.
     block, inputs = _make(variant, channels=1), _inputs(*size, 1)
     np.testing.assert_allclose(
-        block(inputs), _attend(block, inputs)[0], atol=1e-5
+        block(inputs), attend(block, inputs)[0], atol=1e-5
     )
 
 
@@ -293,5 +262,5 @@ def test_large_scores_are_not_rounded(dtype):
     keys, queries = (tf.constant(x, tf.float32) for x in (keys, queries))
     in_blocks = attend_in_blocks(keys, queries, values, 7)
     for attention in (block.attention_map(inputs), in_blocks):
-        distance = np.abs(attention - _softmax(scores)).sum(-1) / 2
+        distance = np.abs(attention - softmax(scores)).sum(-1) / 2
         assert distance.max() < 1e-5
