@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from experiments.results import GAMMA, LOSSES, SCORE, Result, drifts
+from experiments.results import LOSSES, STATES, Result, drifts
 
 PANEL_INCHES = (4.2, 2.8)
 DOTS_PER_INCH = 90
@@ -19,7 +19,7 @@ Arms = Mapping[str, Sequence[Result]]
 
 
 def save_curves(path, arms: Arms) -> None:
-    """Draws losses, gammas and scores: mean over seeds, band one deviation.
+    """Draws losses and `STATES`: mean over seeds, band one deviation.
 
     Args:
         path: PNG file to write.
@@ -28,8 +28,7 @@ def save_curves(path, arms: Arms) -> None:
     names = {n for runs in arms.values() for r in runs for n in _names(r)}
     names = [
         *LOSSES,
-        *sorted(name for name in names if GAMMA in name),
-        *sorted(name for name in names if name.startswith(SCORE)),
+        *(name for part in STATES for name in sorted(names) if part in name),
     ]
     figure, panels = _panels(len(names))
     for panel, name in zip(panels, names, strict=True):

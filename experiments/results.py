@@ -22,6 +22,9 @@ LOSSES = ("d_loss", "g_loss")
 NUMBERS = (*SPEEDS, "peak_memory_gb", *LOSSES)
 GAMMA = "/gamma/"
 SCORE = "score/"
+ATTENTION = "attention/"
+# Parts of the names of numbers whose last value stands for a run.
+STATES = (GAMMA, ATTENTION, SCORE)
 LABELS = {
     "images_per_second": "images/s",
     "step_seconds": "step (s)",
@@ -109,7 +112,7 @@ def measure(result: Result) -> dict[str, float]:
     Speeds are medians over the log intervals; the first interval of each
     process is left out, as it contains tracing. Losses are means over the last
     tenth of the logged steps, gammas and scores the last logged values, and
-    memory is the largest.
+    memory is the largest. Numbers of attention count as gammas do.
     """
     steps = [line["step"] for line in result.lines]
     starts = {session["step"] for session in result.sessions} or {0}
@@ -127,7 +130,7 @@ def measure(result: Result) -> dict[str, float]:
         **dict.fromkeys(LOSSES, lambda series: np.mean(last_tenth(series))),
     }
     names = sorted({name for line in result.lines for name in line})
-    for part in (GAMMA, SCORE):
+    for part in STATES:
         for name in names:
             if part in name:
                 statistics[name] = lambda series: [*series.values()][-1]
@@ -175,7 +178,7 @@ def label(name: str) -> str:
 def number_names(numbers: Numbers) -> list[str]:
     """Returns the names of all numbers, as `measure` orders them."""
     names = {n for seeds in numbers.values() for m in seeds.values() for n in m}
-    later = [sorted(n for n in names if part in n) for part in (GAMMA, SCORE)]
+    later = [sorted(n for n in names if part in n) for part in STATES]
     return [n for n in NUMBERS if n in names] + sum(later, [])
 
 

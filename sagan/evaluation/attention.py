@@ -26,6 +26,8 @@ from sagan.runs.files import write_text
 from sagan.runs.record import class_numbers
 
 _BATCH_SIZE = 16
+# Numbers that training logs; it has gamma already, and the rest is constant.
+_LOGGED = ("change", "distance", "far", "entropy", "largest", "distinct")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +136,16 @@ class Looks:
             for kind, _, blocks in self.parts
             for block in blocks
         ]
+
+    def scalars(self) -> dict[str, float]:
+        """Returns the numbers for generated images that training changes."""
+        return {
+            f"attention/{row['block']}/{name}": float(value)
+            for row in self.numbers()
+            if row["images"] == "generated"
+            for name, value in row.items()
+            if name in _LOGGED
+        }
 
 
 def look(generator, discriminator, step: int, inputs, real=None) -> Looks:

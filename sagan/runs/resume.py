@@ -22,6 +22,7 @@ RESUMABLE = frozenset(
         "keep_last",
         "keep_every",
         "steps_per_call",
+        "attention_every",
         "evaluate_every",
         "evaluate_samples",
         "evaluate_statistics",

@@ -37,12 +37,14 @@ class Periods:
         sample_every: Steps between sample grids.
         save_every: Steps between checkpoints.
         evaluate_every: Steps between scores; 0 for none.
+        attention_every: Steps between attention maps; 0 for none.
     """
 
     log_every: int
     sample_every: int
     save_every: int
     evaluate_every: int = 0
+    attention_every: int = 0
 
     def check(self, steps_per_call: int) -> None:
         """Checks that something can be due only after the last step of a call.
@@ -66,7 +68,7 @@ class Periods:
             stopped: Whether the run was asked to stop.
 
         Returns:
-            Some of "log", "sample", "save" and "score".
+            Some of "log", "sample", "save", "score" and "attention".
         """
         due = {
             what
@@ -77,9 +79,12 @@ class Periods:
             )
             if last or step % every == 0
         }
-        every = self.evaluate_every
-        if every and not stopped and (last or step % every == 0):
-            due |= {"log", "score"}
+        for what, every in (
+            ("score", self.evaluate_every),
+            ("attention", self.attention_every),
+        ):
+            if every and not stopped and (last or step % every == 0):
+                due |= {"log", what}
         return frozenset(due)
 
 

@@ -8,9 +8,11 @@ from absl import logging
 
 from sagan.data import ImageDataset, agreement, is_synthetic
 from sagan.distributed.workers import Workers
+from sagan.evaluation.attention import draw, look
 from sagan.evaluation.best import ScoresInTraining, generate_for_chief
 from sagan.evaluation.protocol import make_evaluation
 from sagan.gan import GAN
+from sagan.latents import fixed_inputs
 from sagan.runs.checkpoints import (
     CHECKPOINT_FOLDER,
     Checkpoints,
@@ -24,10 +26,12 @@ from sagan.runs.record import (
     record_config,
     record_session,
 )
-from sagan.runs.sample_grids import SampleGrids
+from sagan.runs.sample_grids import SampleGrids, save_png
 from sagan.training.diagnostics import diagnose
 
 SAMPLE_FOLDER = "samples"
+# Images whose attention maps are drawn in training.
+_LOOKS = 4
 
 
 @contextlib.contextmanager
@@ -151,6 +155,7 @@ class Run:
             values = values | diagnose(self.gan, self.d_steps)
             values |= self.grids.scores() if "sample" in due else {}
             values |= self.scores.measure(step) if "score" in due else {}
+            values |= self._look(step) if "attention" in due else {}
             self.log.scalars(step, values)
         if "score" in due:
             self.scores.keep_best(checkpoint)
@@ -158,6 +163,19 @@ class Run:
             self.grids.save(step, self.log)
         if "save" in due and not save_first:
             self.checkpoints.save(step)
+
+    def _look(self, step):
+        """Draws attention maps and returns their numbers."""
+        generator = self.gan.ema_generator
+        inputs = fixed_inputs(generator, _LOOKS, columns=1)
+        looks = look(generator, self.gan.discriminator, step, inputs)
+        pixels = draw(looks)
+        save_png(
+            self.workdir / SAMPLE_FOLDER / f"step_{step:08d}_attention.png",
+            pixels,
+        )
+        self.log.image(step, "attention", pixels)
+        return looks.scalars()
 
     def newest_checkpoint(self) -> pathlib.Path | None:
         """Returns the folder of the newest checkpoint, or None."""

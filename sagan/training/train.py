@@ -57,6 +57,7 @@ def train(
     evaluate_samples: Annotated[int, AtLeast(2)] = 2048,
     evaluate_statistics: Statistics = "moving",
     best_by: Literal[*LOWER, *HIGHER] = "fid",
+    attention_every: Natural = 0,
     strategy: StrategyName = "none",
     num_replicas: Count | None = None,
     on_nan: Literal["stop", "restore"] = "stop",
@@ -107,6 +108,8 @@ def train(
             "moving" moments, averaged like the weights and therefore lagging,
             or "standing" ones, computed with the averaged weights.
         best_by: Score that selects the best checkpoint, such as "fid".
+        attention_every: Steps between pictures of attention maps, whose
+            numbers are logged, see `attention_statistics`; 0 for none.
         strategy: Devices to train on: "none" for one, "mirrored" for those of
             this machine, "multi_worker", or "tpu".
         num_replicas: Number of devices, see `make_strategy`; None for all.
@@ -124,7 +127,9 @@ def train(
         FloatingPointError: If a loss or gradient is not finite, and nothing
             may or can be restored.
     """
-    periods = Periods(log_every, sample_every, save_every, evaluate_every)
+    periods = Periods(
+        log_every, sample_every, save_every, evaluate_every, attention_every
+    )
     periods.check(steps_per_call)
     devices = make_strategy(strategy, num_replicas, sigterm_held_back)
     workers = Workers(devices)

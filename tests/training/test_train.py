@@ -33,7 +33,13 @@ STARTED = (
 def whole(run, tmp_path_factory):
     """An undisturbed run of compiled steps."""
     folder = tmp_path_factory.mktemp("whole")
-    run(folder, *WHOLE, "train.save_every = 4", "train.sample_every = 5")
+    run(
+        folder,
+        *WHOLE,
+        "train.save_every = 4",
+        "train.sample_every = 5",
+        "train.attention_every = 6",
+    )
     gin.clear_config()
     return folder
 
@@ -73,8 +79,16 @@ def test_leaves_what_it_promises(whole):
         )
         for weights in ("raw", "ema")
     }
+    looks = {
+        f"attention/{network}/attention_16/{name}"
+        for network in ("generator", "discriminator")
+        for name in (
+            *("change", "distance", "far", "entropy", "largest", "distinct"),
+        )
+    }
     for line in lines:
         sampled = scores if line["step"] in (5, 6) else set()
+        sampled = sampled | (looks if line["step"] == 6 else set())
         assert line.keys() == expected | {"step"} | sampled
         # Of untrained samples none may be found; there is nothing to agree.
         undefined = {name for name, value in line.items() if value is None}
@@ -84,13 +98,16 @@ def test_leaves_what_it_promises(whole):
     for name in ("real", "step_00000005_raw", "step_00000006_ema"):
         with Image.open(whole / f"samples/{name}.png") as image:
             assert image.size == (8 * 34 - 2, 32)
+    with Image.open(whole / "samples/step_00000006_attention.png") as image:
+        assert image.size[0] >= 5 * 128
     (events,) = (whole / "tensorboard").glob("events*")
     tags = {
         value.tag
         for event in tf.compat.v1.train.summary_iterator(str(events))
         for value in event.summary.value
     }
-    assert tags == expected | scores | {"samples_raw", "samples_ema"}
+    pictures = {"samples_raw", "samples_ema", "attention"}
+    assert tags == expected | scores | looks | pictures
     session = json.loads((whole / "sessions.jsonl").read_text())
     assert session["tensorflow"] == tf.__version__
     assert session["step"] == 0
