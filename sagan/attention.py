@@ -45,13 +45,9 @@ def main(argv):
 
         prepare_png(FLAGS.out)
         parse_recorded_config(FLAGS.workdir, FLAGS.gin_bindings, FLAGS.data_dir)
-        settings = {
-            name: FLAGS[name].value
-            for name in (
-                *("workdir", "data_dir", "num_images", "classes", "seed"),
-                *("step", "ema", "real", "query", "num_queries", "smooth"),
-            )
-        }
+        names = "workdir data_dir num_images classes seed step ema real query"
+        names += " num_queries smooth"
+        settings = {name: FLAGS[name].value for name in names.split()}
         pixels, rows = picture_of_run(**settings)
         save_png(FLAGS.out, pixels)
         write_numbers(FLAGS.out, rows, **settings)
