@@ -46,7 +46,9 @@ def draw_latents(batch_size, latent_dim, num_classes, seed, class_counts=None):
     return latents, tf.searchsorted(ends, draws, side="right")
 
 
-def describe_imbalance(class_counts, setting: str) -> str | None:
+def describe_imbalance(
+    class_counts, setting: str, class_names=()
+) -> str | None:
     """Returns a warning if uniform labels are far from those of the data.
 
     That is, if more than `IMBALANCE` of the generated images, beyond what
@@ -56,6 +58,7 @@ def describe_imbalance(class_counts, setting: str) -> str | None:
     Args:
         class_counts: Number of real images per class, `[num_classes]`.
         setting: Name of the setting that draws labels as in the data.
+        class_names: Names of the classes; empty if there are none.
     """
     shares = np.asarray(class_counts) / np.sum(class_counts)
     distance = np.abs(shares - 1.0 / len(shares)).sum() / 2.0
@@ -63,11 +66,16 @@ def describe_imbalance(class_counts, setting: str) -> str | None:
     chance = np.sqrt((len(shares) - 1) / np.sum(class_counts)) / 2.0
     if distance - chance <= IMBALANCE:
         return None
-    images = np.asarray(class_counts).tolist()
-    if len(images) > 10:
-        images = f"{min(images)} to {max(images)}"
+    counts = np.asarray(class_counts).tolist()
+    if len(counts) > 10:
+        images = f"{min(counts)} to {max(counts)}"
+    elif len(class_names) == len(counts):
+        pairs = zip(class_names, counts, strict=True)
+        images = ", ".join(f"{name} {count}" for name, count in pairs)
+    else:
+        images = ", ".join(map(str, counts))
     return (
-        f"{len(shares)} classes have {images} images, and labels "
+        f"The images of {len(shares)} classes are {images}, and labels "
         f"of generated images are uniform: {distance:.0%} of them are of "
         f"another class than in the data. {setting} = 'data' draws labels as "
         "frequent as there."

@@ -43,6 +43,8 @@ def test_imbalance_is_the_share_of_images_in_another_class():
     # A small sample of balanced classes.
     assert describe_imbalance([12, 21, 10, 21], "labels") is None
     text = describe_imbalance([10, 90], "train.labels")
-    assert "[10, 90]" in text
+    assert "classes are 10, 90," in text
     assert "40%" in text
     assert "train.labels = 'data'" in text
+    named = describe_imbalance([10, 90], "train.labels", ["cat", "dog"])
+    assert "classes are cat 10, dog 90," in named

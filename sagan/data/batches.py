@@ -34,11 +34,13 @@ class ImageDataset:
         image_size: Height and width in pixels.
         batch_size: Number of images per batch.
         seed: Seed for the order and the flips.
+        order: "shuffled" as a whole in each epoch, or "streamed" through a
+            buffer.
     """
 
     def __init__(
         self, read, *, name, identity, size, num_classes, label_histogram,
-        channels, image_size, batch_size, seed, flip, failures,
+        channels, image_size, batch_size, seed, flip, failures, order,
     ):  # fmt: skip
         self._read = read
         self._flip = flip
@@ -52,6 +54,7 @@ class ImageDataset:
         self.image_size = image_size
         self.batch_size = batch_size
         self.seed = seed
+        self.order = order
 
     def describe(self) -> dict[str, object]:
         """Returns what a run's record says of the data, as JSON takes it."""
@@ -64,6 +67,8 @@ class ImageDataset:
             if self.num_classes
             else [],
             "counts": None if counts is None else counts.tolist(),
+            "modified": self.identity.times,
+            "order": self.order,
         }
 
     def batches(

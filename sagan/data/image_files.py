@@ -9,16 +9,16 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-IMAGE_SUFFIXES = (
-    *(".png", ".bmp", ".gif", ".webp"),
-    *(".jpg", ".jpeg", ".jpe", ".jfif"),
-)
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+IMAGE_SUFFIXES = (".png", ".bmp", ".gif", ".webp", *JPEG_SUFFIXES)
 # Whatever a file's name says. Pillow reads others by programs of the machine:
 # PostScript, in a file of any name, would be run by Ghostscript.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 # A file whose header claims more is refused before it is decoded: the largest
 # photographs have 200 million, and a few KB may claim any number.
 MAX_PIXELS = 200_000_000
+# What libjpeg gives all channels of a missing block, and the side of a block.
+_FILL, _EDGE = 128, 8
 # Pillow warns above its own limit, and refuses what is above twice that.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -54,6 +54,20 @@ def read_image(path) -> np.ndarray:
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image)
         return np.array(image.convert("RGB"))
+
+
+def looks_cut_short(image: np.ndarray) -> bool:
+    """Whether an edge is of the grey with which libjpeg fills what is missing.
+
+    It does so for a JPEG that was cut and closed by an end marker, without an
+    error. A frame of this very grey looks the same.
+
+    Args:
+        image: `[height, width, 3]`, uint8; of any orientation.
+    """
+    edges = image[-_EDGE:], image[:_EDGE], image[:, -_EDGE:], image[:, :_EDGE]
+    grey = [(edge == _FILL).all() for edge in edges]
+    return any(grey) and not (image == _FILL).all()
 
 
 def _with_alpha(image, content):

@@ -9,7 +9,12 @@ import tensorflow as tf
 from absl import logging
 
 from sagan.data.fingerprint import Identity, hash_files
-from sagan.data.image_files import IMAGE_SUFFIXES, read_image
+from sagan.data.image_files import (
+    IMAGE_SUFFIXES,
+    JPEG_SUFFIXES,
+    looks_cut_short,
+    read_image,
+)
 from sagan.data.readers import call_python
 
 # Folders of other programs, besides hidden ones.
@@ -48,7 +53,7 @@ class ImageFolder:
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise FileNotFoundError(
-                f"No folder {str(self.path)!r} (looked in {os.getcwd()!r}); "
+                f"No folder {str(self.path.absolute())!r}: "
                 "name='folder:PATH' needs a folder of images."
             )
         self.place = f"Folder {str(self.path)!r}"
@@ -81,6 +86,7 @@ class ImageFolder:
         self.labels = np.array([numbers.get(t, 0) for t in used], np.int32)
         self._reasons = {}
         self._extremes = []
+        self._cut = []
 
     def identity(self) -> Identity:
         """Returns what distinguishes the images; reads a few of them."""
@@ -153,6 +159,9 @@ class ImageFolder:
     def _read(self, index):
         return read_image(self.path / self.files[index])
 
+    def _is_jpeg(self, index):
+        return self.files[index].lower().endswith(JPEG_SUFFIXES)
+
     def examples(self) -> tf.data.Dataset:
         """Returns all readable images in order: `(image, label)`.
 
@@ -164,6 +173,8 @@ class ImageFolder:
             try:
                 image = self._read(index)
                 self._extremes.append((image.min(), image.max()))
+                if self._is_jpeg(index) and looks_cut_short(image):
+                    self._cut.append(self.files[index])
                 return image, self.labels[index], True
             # Pillow's decoders raise many types on broken files.
             except Exception as error:
@@ -188,6 +199,17 @@ class ImageFolder:
             load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         return data.filter(is_readable).map(drop_flag)
+
+    def warn_of_cut_files(self) -> None:
+        """Names the JPEG files of a pass that look cut short."""
+        if cut := sorted(self._cut):
+            logging.warning(
+                "%d JPEG files in %r are grey along an edge, like files that "
+                "were cut short: %s%s. They are used: delete those that are "
+                "damaged.",
+                *(len(cut), str(self.path), ", ".join(map(repr, cut[:20]))),
+                "; and more" * (len(cut) > 20),
+            )
 
     def drop_unreadable(self, max_unreadable: float) -> None:
         """Removes the files that a pass over `examples` could not read.

@@ -101,7 +101,7 @@ def make_dataset(
         crop_size=crop_size or CUSTOMARY_CROPS.get(name),
         channels=channels,
     )
-    failures = contextlib.nullcontext
+    failures, order = contextlib.nullcontext, "shuffled"
     if is_synthetic(name):
         size = num_examples or 10_000
         read, labels, identity = _open_synthetic(
@@ -117,6 +117,7 @@ def make_dataset(
             check = functools.partial(_check_classes, name, num_classes)
             source = TfdsImages(name, split, data_dir, download, check)
             buffers = None if cache else [shuffle_buffer // shards] * shards
+            order = "streamed" if buffers else order
             open_source = functools.partial(
                 _open_tfds, buffers=buffers, num_classes=num_classes
             )
@@ -150,6 +151,7 @@ def make_dataset(
         seed=seed,
         flip=flip,
         failures=failures,
+        order=order,
     )
 
 
@@ -295,6 +297,7 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
         for _ in folder.examples().map(lambda image, label: label).batch(256):
             pass
     folder.drop_unreadable(max_unreadable)
+    folder.warn_of_cut_files()
     _check_extremes(f"{_FOLDER}{folder.path}", *folder.extremes)
     if cache:
         return read_arrays(images, labels), labels

@@ -27,9 +27,8 @@ def find_builder(name: str, data_dir=None, download=False):
     data_dir = data_dir and local_path(data_dir, "data_dir")
     if data_dir and not download and not os.path.isdir(data_dir):
         raise FileNotFoundError(
-            f"data_dir {str(data_dir)!r} does not exist (looked in "
-            f"{os.getcwd()!r}). Give the folder of prepared datasets, or "
-            "add --download to make it."
+            f"data_dir {os.path.abspath(data_dir)!r} does not exist. Give the "
+            "folder of prepared datasets, or add --download to make it."
         )
     if data_dir:
         data_dir = str(_LINKS.enter_context(plain_path(data_dir)))

@@ -86,6 +86,24 @@ def check_data(workdir, data: Mapping[str, object]) -> None:
         )
     else:
         check_images(workdir, data["images"])
+        _check_unchanged(workdir, before, data)
+
+
+def _check_unchanged(workdir, before, data):
+    """Warns of what the fingerprint does not show."""
+    if before.get("modified", data["modified"]) != data["modified"]:
+        logging.warning(
+            "Files of %s have other modification times than in the last "
+            "session of %s. A copy has; but if images were overwritten by "
+            "others of the same size, start again with another --workdir.",
+            *(data["name"], workdir),
+        )
+    if before.get("order", data["order"]) != data["order"]:
+        logging.warning(
+            "make_dataset.cache has changed since the last session of %s: from "
+            "here on, %s is read in another order.",
+            *(workdir, data["name"]),
+        )
 
 
 def last_data(workdir) -> dict[str, object] | None:

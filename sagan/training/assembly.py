@@ -69,7 +69,9 @@ def choose_class_counts(dataset: ImageDataset, labels: str):
         )
     if labels == "data" or counts is None:
         return counts
-    if text := describe_imbalance(counts, "train.labels"):
+    if text := describe_imbalance(
+        counts, "train.labels", dataset.identity.class_names
+    ):
         logging.warning(text)
     return None
 

@@ -1,5 +1,6 @@
-"""Transparency in every form that a file can have it, and its absence."""
+"""Transparency in every form that a file can have it, and half files."""
 
+import io
 import struct
 import zlib
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan.data.image_files import read_image
+from sagan.data.image_files import looks_cut_short, read_image
+from sagan.data.pipeline import make_dataset
 
 GREY, RGB = 0, 2
 
@@ -104,3 +106,32 @@ def test_other_names_of_jpeg(tmp_path, suffix):
 
     Image.new("RGB", (8, 8), "red").save(tmp_path / f"x.{suffix}", "JPEG")
     assert ImageFolder(str(tmp_path)).files == [f"x.{suffix}"]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_jpeg_that_was_cut_and_closed_is_named(tmp_path, caplog, orientation):
+    """libjpeg decodes it without an error, its lower half grey."""
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("half", "whole"):
+        image = Image.fromarray(rng.integers(0, 256, [64, 64, 3], np.uint8))
+        content = io.BytesIO()
+        image.save(content, "JPEG", exif=exif)
+        content = content.getvalue()
+        if name == "half":
+            content = content[: len(content) // 2] + b"\xff\xd9"
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    make_dataset(name=f"folder:{tmp_path}", image_size=32, batch_size=2)
+    assert "1 JPEG files" in caplog.text
+    assert "'half.jpg'. They are used" in caplog.text
+
+
+def test_images_of_one_grey_or_of_another_are_whole():
+    grey = np.full([32, 32, 3], 128, np.uint8)
+    assert not looks_cut_short(grey)
+    image = grey.copy()
+    image[:8] = 7
+    assert looks_cut_short(image)
+    image[-1, 0, 0] = image[10, -1] = image[10, 0] = 127
+    assert not looks_cut_short(image)

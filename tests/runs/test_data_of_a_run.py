@@ -1,6 +1,7 @@
 """A run resumes on its own data wherever they lie, and on no others."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_a_run_resumes_when_its_images_have_moved(images, tmp_path):
         "make_dataset.max_unreadable = 0.5",
     )
     assert _steps(tmp_path / "run") == [1, 2]
+
+
+def test_files_written_anew_at_the_same_size_are_warned_of(
+    images, tmp_path, caplog
+):
+    _train(tmp_path / "run", images, 1)
+    _train(tmp_path / "run", images, 2)
+    assert "modification times" not in caplog.text
+    os.utime(images / "cat/a.bmp", ns=(1, 1))
+    _train(tmp_path / "run", images, 3)
+    assert "have other modification times than in the last" in caplog.text
 
 
 @pytest.mark.parametrize(
