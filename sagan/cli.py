@@ -227,6 +227,28 @@ def define_bindings_flag(
     )
 
 
+def define_features_flag() -> None:
+    """Defines --features."""
+    flags.DEFINE_string(
+        *("features", None),
+        "classifier, inception or a path; the config's if absent.",
+    )
+
+
+def evaluation_bindings(*names: str) -> list[str]:
+    """Returns --gin_bindings, and flags as bindings of `make_evaluation`.
+
+    They are settings, like any other: what is scored is what the config says.
+    """
+    values = {name: flags.FLAGS[name].value for name in names}
+    given = [
+        f"make_evaluation.{name} = {value!r}"
+        for name, value in values.items()
+        if value is not None
+    ]
+    return [*flags.FLAGS.gin_bindings, *given]
+
+
 def define_data_flags() -> None:
     """Defines --data_dir and --download."""
     define_path("data_dir", "Folder of TFDS data sets.")

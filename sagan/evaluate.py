@@ -15,9 +15,7 @@ FLAGS = flags.FLAGS
 cli.define_path("workdir", "Folder of the run.", required=True)
 cli.define_path("data_dir", "Folder of TFDS data sets.")
 flags.DEFINE_string("step", "last", "all, last, best or a step.")
-flags.DEFINE_string(
-    "features", None, "classifier, inception or a path; the config's if absent."
-)
+cli.define_features_flag()
 flags.DEFINE_integer("num_samples", None, "Generated images.", lower_bound=6)
 flags.DEFINE_list("weights", ["ema"], "ema, raw or both.")
 flags.DEFINE_list(
@@ -37,12 +35,7 @@ def main(argv):
 
         cli.check_choices("--weights", FLAGS.weights, WEIGHTS)
         cli.check_choices("--statistics", FLAGS.statistics, STATISTICS)
-        bindings = list(FLAGS.gin_bindings)
-        # Settings, like any other: what is scored is what the config says.
-        for name in ("features", "num_samples"):
-            if FLAGS[name].value is not None:
-                value = repr(FLAGS[name].value)
-                bindings.append(f"make_evaluation.{name} = {value}")
+        bindings = cli.evaluation_bindings("features", "num_samples")
         workdir, data_dir = FLAGS.workdir, FLAGS.data_dir
         parse_recorded_config(workdir, bindings, data_dir)
         if FLAGS.table:

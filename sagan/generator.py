@@ -57,7 +57,8 @@ class Generator(keras.Model):
             blocks: less memory, the same gradients.
 
     Input shape: latents `[batch, latent_dim]`, float; labels `[batch]`,
-        integer, unused when unconditional.
+        integer, or class weights `[batch, num_classes]`, float, for images
+        between classes; unused when unconditional.
     Output shape: `[batch, image_size, image_size, channels]`, float32 in
         [-1, 1].
 

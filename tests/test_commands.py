@@ -80,7 +80,8 @@ def test_a_run_is_stopped_by_signals_resumed_moved_and_sampled(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     with Image.open(out) as image:
-        assert image.size == (8 * 34 - 2, 2 * 34 - 2)
+        # Columns for a row of each of the four classes.
+        assert image.size == (2 * 34 - 2, 5 * 34 - 2)
 
 
 def test_sigterm_before_the_first_step_is_one_line(tmp_path):

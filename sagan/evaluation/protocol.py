@@ -13,6 +13,7 @@ from absl import logging
 
 from sagan.config import AtLeast, Natural, checked
 from sagan.config.paths import image_folder
+from sagan.data import ImageDataset
 from sagan.distributed.replicas import is_mirrored, run_on_replicas
 from sagan.evaluation.embedding import FeatureSet, embed_images
 from sagan.evaluation.features import FeatureNetwork, open_features
@@ -163,7 +164,7 @@ def make_evaluation(
         network = open_features(features)
     split = split or config_split()
     dataset = open_real(split, data_dir)
-    _check_network(network, dataset, split, features == "classifier")
+    check_network(network, dataset, split, features == "classifier")
     if mirrored:  # With several workers, only the chief embeds.
         parallel = run_on_replicas(network.embed, strategy)
         network = dataclasses.replace(network, embed=parallel)
@@ -304,8 +305,24 @@ def _describe(network, dataset):
     }
 
 
-def _check_network(network, dataset, split, found_by_name):
-    """Embeds a grey image, to report a wrong size in one line."""
+def check_network(
+    network: FeatureNetwork,
+    dataset: ImageDataset,
+    split: str,
+    found_by_name: bool,
+) -> None:
+    """Checks that a feature network fits the images it is to embed.
+
+    Args:
+        network: The feature network.
+        dataset: Real images.
+        split: Their split.
+        found_by_name: Whether it was found by the name of the dataset.
+
+    Raises:
+        ValueError: If it learnt other classes though found by name, or takes
+            images of another size.
+    """
     _check_classes(network, dataset, split, found_by_name)
     shape = [1, dataset.image_size, dataset.image_size, dataset.channels]
     try:

@@ -117,3 +117,19 @@ def find_steps(workdir, step: str) -> tuple[pathlib.Path, list[int]]:
             f"{', '.join(map(str, steps))}."
         )
     return folder, [int(step)]
+
+
+def find_step(workdir, step: str) -> tuple[pathlib.Path, int]:
+    """Returns the folder of checkpoints and one step.
+
+    Args:
+        workdir: The run's folder.
+        step: "last", "best" (of those scored in training) or a step.
+
+    Raises:
+        ValueError: If there is no such checkpoint.
+    """
+    if step == ALL:
+        raise ValueError("--step is 'all': expected last, best or one step.")
+    folder, (number,) = find_steps(workdir, step)
+    return folder, number

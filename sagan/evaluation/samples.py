@@ -151,7 +151,11 @@ def _kept_state(generator):
 
 
 def use_standing_moments(
-    generator, seed: int, batch_size: int = BATCH_SIZE, class_counts=None
+    generator,
+    seed: int,
+    batch_size: int = BATCH_SIZE,
+    class_counts=None,
+    truncation: float | None = None,
 ) -> None:
     """Sets moving moments to averages over batches under the current weights.
 
@@ -160,13 +164,14 @@ def use_standing_moments(
         seed: Seed for latents and labels of the batches.
         batch_size: Images per batch.
         class_counts: As for `draw_latents`.
+        truncation: As for `draw_latents`: latents of the images to be drawn.
 
     Source: Brock et al. (2019), arXiv:1809.11096, section 4.1.
     """
     norms = batch_norms(generator)
     decays = [layer.decay for layer in norms]
     inputs = [
-        _draw(generator, batch_size, [seed, 1 + i], class_counts)
+        _draw(generator, batch_size, [seed, 1 + i], class_counts, truncation)
         for i in range(_STANDING_BATCHES)
     ]
     with _kept_state(generator):
@@ -185,13 +190,14 @@ def use_standing_moments(
         layer.moving_variance.assign(variances)
 
 
-def _draw(generator, number, seed, class_counts):
+def _draw(generator, number, seed, class_counts, truncation=None):
     return draw_latents(
         number,
         generator.latent_dim,
         generator.num_classes,
         seed,
         class_counts,
+        truncation,
     )
 
 

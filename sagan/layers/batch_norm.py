@@ -30,7 +30,8 @@ class BatchNorm(keras.layers.Layer):
             has its own moving moments until they are averaged over replicas.
 
     Input shape: `[batch, height, width, channels]`, float, and with
-        `num_classes` labels `[batch]`, integer.
+        `num_classes` labels `[batch]`, integer, or class weights `[batch,
+        num_classes]`, float, which mix the rows of the tables.
     Output shape: as the input, in `compute_dtype`.
 
     Source: ops.py of the released code (epsilon 1e-5, decay 0.999); de Vries
@@ -89,7 +90,7 @@ class BatchNorm(keras.layers.Layer):
             inputs, tf.ones([channels]), tf.zeros([channels]), training
         )
         gain, bias = (
-            tf.gather(table, labels)[:, None, None, :]
+            _rows(table, labels)[:, None, None, :]
             for table in (self.gain, self.bias)
         )  # [batch, 1, 1, channels], float32
         return shift(scale(outputs, gain), bias)
@@ -149,6 +150,13 @@ class BatchNorm(keras.layers.Layer):
         ):
             value = tf.where(finite, tf.stop_gradient(value), moving)
             moving.assign_sub((1.0 - decay) * (moving - value))
+
+
+def _rows(table, labels):
+    """Returns the row of each label, or the mixture by class weights."""
+    if len(labels.shape) == 1:
+        return tf.gather(table, labels)
+    return tf.matmul(tf.cast(labels, tf.float32), table)
 
 
 def batch_norms(network) -> list[BatchNorm]:

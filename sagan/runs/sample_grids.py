@@ -40,6 +40,21 @@ def make_grid(images, columns=8, gap=2):
     return grid
 
 
+def grid_shape(
+    num_images: int | None, columns: int | None, num_rows: int
+) -> tuple[int, int]:
+    """Returns the number of images and of columns of a grid.
+
+    Args:
+        num_images: Number of images; None for up to 64 in whole rows.
+        columns: Images in a row; None for as many, up to 8, as let each of
+            `num_rows` have a row.
+        num_rows: Rows that differ: classes.
+    """
+    columns = columns or min(8, max(1, (num_images or 64) // num_rows))
+    return num_images or max(1, 64 // columns) * columns, columns
+
+
 def prepare_png(path) -> pathlib.Path:
     """Creates the folder of a PNG file to be written.
 
@@ -62,9 +77,37 @@ def save_png(path, pixels):
     Raises:
         ValueError: See `prepare_png`.
     """
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     with whole_file(prepare_png(path)) as partial:
-        image.save(partial, format="PNG")
+        _to_pillow(pixels).save(partial, format="PNG")
+
+
+def save_animation(path, images, milliseconds: int):
+    """Writes images as an endless animated PNG, atomically.
+
+    Viewers that know no animation show the first image.
+
+    Args:
+        path: PNG file.
+        images: `[n, height, width, channels]`, float in [-1, 1].
+        milliseconds: Time that each is shown.
+
+    Raises:
+        ValueError: See `prepare_png`.
+    """
+    first, *others = (_to_pillow(image) for image in to_uint8(images))
+    with whole_file(prepare_png(path)) as partial:
+        first.save(
+            partial,
+            format="PNG",
+            save_all=True,
+            append_images=others,
+            duration=milliseconds,
+            loop=0,
+        )
+
+
+def _to_pillow(pixels):
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 class SampleGrids:

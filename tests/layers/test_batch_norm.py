@@ -175,3 +175,17 @@ def test_mixed_precision_keeps_statistics_in_float32(num_classes, dtype):
     size = np.abs(scaled) + np.abs(expected - scaled) + 1
     error = np.abs(np.float64(outputs) - expected)
     assert (error <= ROUNDING[dtype] * 4 * size).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_class_weights_mix_the_outputs_of_classes(dtype):
+    """Gain and bias are linear in them, and so is the output."""
+    layer = _make(4, dtype=dtype)
+    weights = np.array([[0, 0, 0, 1], [0.25, 0, 0.75, 0], [1, 0, 0, 0]])
+    mixed = layer(_draw(), np.float32(weights))
+    whole = [layer(_draw(), np.full(3, i)) for i in range(4)]
+    expected = np.einsum("nc,cnhwk->nhwk", weights, np.float64(whole))
+    atol = 1e-5 if dtype == "float32" else 32 * ROUNDING["bfloat16"]
+    np.testing.assert_allclose(np.float64(mixed), expected, atol=atol)
+    # A class that is all the weight is that class, bitwise.
+    np.testing.assert_array_equal(mixed[0], whole[3][0])

@@ -8,7 +8,13 @@ from PIL import Image
 
 from sagan.generator import build_generator
 from sagan.latents import fixed_inputs, generate
-from sagan.runs.sample_grids import make_grid, save_png, to_uint8
+from sagan.runs.sample_grids import (
+    grid_shape,
+    make_grid,
+    save_animation,
+    save_png,
+    to_uint8,
+)
 
 
 def _shapes(num_classes=4, latent_dim=16):
@@ -67,6 +73,40 @@ def test_grid_is_row_by_row_on_white():
 def test_grid_size(count, columns, gap, size):
     grid = make_grid(np.zeros((count, 4, 3, 3)), columns, gap)
     assert grid.shape == (*size, 3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "shape"),
+    [
+        ((None, None), 1, (64, 8)),
+        ((None, None), 4, (64, 8)),
+        ((None, None), 10, (60, 6)),
+        ((None, None), 1000, (64, 1)),
+        ((80, None), 10, (80, 8)),
+        ((25, None), 10, (25, 2)),
+        ((None, 5), 10, (60, 5)),
+        ((None, 100), 10, (100, 100)),
+        ((7, 3), 10, (7, 3)),
+    ],
+)
+def test_a_grid_shows_every_class_if_it_can(asked, rows, shape):
+    assert grid_shape(*asked, rows) == shape
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_animation_is_its_images_in_order_and_endless(tmp_path, channels):
+    images = np.random.default_rng(0).uniform(-1, 1, (5, 4, 6, channels))
+    save_animation(tmp_path / "walk.png", images, 80)
+    with Image.open(tmp_path / "walk.png") as file:
+        assert (file.format, file.n_frames, file.info["loop"]) == ("PNG", 5, 0)
+        for i, image in enumerate(to_uint8(images)):
+            file.seek(i)
+            assert file.info["duration"] == 80
+            frame = file.convert("L" if channels == 1 else "RGB")
+            np.testing.assert_array_equal(
+                np.asarray(frame).reshape(image.shape), image
+            )
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_colours_stay_in_their_channel():

@@ -1,0 +1,61 @@
+"""Nearest real images against a comparison of all pairs."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sagan.evaluation import neighbours as neighbours_module
+from sagan.evaluation.embedding import quantise
+from sagan.evaluation.features import FeatureNetwork
+from sagan.evaluation.neighbours import nearest_images
+
+# One real image is twice among them.
+REAL = quantise(np.random.default_rng(0).uniform(-1, 1, [30, 2, 2, 3]))
+REAL[7] = REAL[3]
+NETWORK = FeatureNetwork(
+    "flat", "0", "none", lambda images: (tf.reshape(images, [-1, 12]), None)
+)
+
+
+def _dataset(size=30):
+    images = tf.data.Dataset.from_tensor_slices((REAL, np.zeros(len(REAL))))
+    return types.SimpleNamespace(
+        name="noise",
+        size=size,
+        one_pass=lambda: images.batch(8),
+        checked=iter,
+    )
+
+
+def test_neighbours_are_those_of_all_pairs(monkeypatch):
+    monkeypatch.setattr(neighbours_module, "_REFERENCES", 10)
+    images = np.random.default_rng(1).uniform(-1, 1, [5, 2, 2, 3])
+    found = nearest_images(NETWORK, _dataset(), images, 3)
+    flat = REAL.reshape(30, 12).astype(np.float64)
+    distances = np.linalg.norm(
+        quantise(images).reshape(5, 1, 12) - flat, axis=-1
+    )
+    order = np.argsort(distances, axis=1)[:, :3]
+    np.testing.assert_array_equal(found.images, REAL[order])
+    expected = np.take_along_axis(distances, order, axis=1)
+    np.testing.assert_allclose(found.distances, expected, rtol=1e-5)
+    between = np.linalg.norm(flat[:10, None] - flat, axis=-1)
+    np.fill_diagonal(between, np.inf)
+    nearest = between.min(axis=1)
+    assert nearest[3] == nearest[7] == 0.0 < nearest.max()
+    np.testing.assert_allclose(found.real_distances, nearest, atol=1e-3)
+
+
+def test_a_copy_is_found_at_no_distance():
+    images = REAL[[20, 4]] + 1e-4  # Not what a file of 256 values holds.
+    found = nearest_images(NETWORK, _dataset(), images, 1)
+    np.testing.assert_array_equal(found.images[:, 0], REAL[[20, 4]])
+    assert found.distances.max() < 1e-3
+    assert "to the nearest" in str(found)
+
+
+def test_more_neighbours_than_images_are_refused():
+    with pytest.raises(ValueError, match="--neighbours is 30, but 'noise'"):
+        nearest_images(NETWORK, _dataset(), REAL[:2], 30)
