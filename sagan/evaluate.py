@@ -15,6 +15,9 @@ FLAGS = flags.FLAGS
 cli.define_path("workdir", "Folder of the run.", required=True)
 cli.define_path("data_dir", "Folder of TFDS data sets.")
 flags.DEFINE_string("step", "last", "all, last, best or a step.")
+flags.DEFINE_string(
+    "protocol", None, "own, paper, studiogan, mimicry or clean."
+)
 cli.define_features_flag()
 flags.DEFINE_integer("num_samples", None, "Generated images.", lower_bound=6)
 flags.DEFINE_list("weights", ["ema"], "ema, raw or both.")
@@ -35,7 +38,9 @@ def main(argv):
 
         cli.check_choices("--weights", FLAGS.weights, WEIGHTS)
         cli.check_choices("--statistics", FLAGS.statistics, STATISTICS)
-        bindings = cli.evaluation_bindings("features", "num_samples")
+        bindings = cli.evaluation_bindings(
+            "protocol", "features", "num_samples"
+        )
         workdir, data_dir = FLAGS.workdir, FLAGS.data_dir
         parse_recorded_config(workdir, bindings, data_dir)
         if FLAGS.table:

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -54,11 +54,9 @@ def embed_images(
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     num_features_kept: int,
     keep_logits: bool = True,
+    rounded: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> FeatureSet:
     """Embeds batches of images without keeping the images.
-
-    Images are first rounded to 0..255, as if read from a file like the real
-    ones.
 
     Args:
         network: The feature network.
@@ -66,18 +64,21 @@ def embed_images(
             and labels `[batch]`, integer.
         num_features_kept: Number of images whose features are kept.
         keep_logits: Whether to keep the logits of all images.
+        rounded: Applied to images first; None for `quantise`: they are then
+            as if read from a file, like the real ones.
 
     Raises:
         ValueError: If a pixel or a feature is not finite, naming the image, or
             if there is no image.
     """
+    rounded = rounded or quantise
     moments, features, logits, labels = None, [], [], []
     class_counts = collections.Counter()
     seen = 0
     for images, batch_labels in batches:
         images = np.asarray(images)
         _check_finite(images, seen)
-        batch_features, batch_logits = network.embed(quantise(images))
+        batch_features, batch_logits = network.embed(rounded(images))
         batch_features = np.asarray(batch_features)
         if moments is None:
             moments = Moments(batch_features.shape[1])
@@ -107,6 +108,30 @@ def quantise(images: np.ndarray) -> np.ndarray:
     """Rounds images in [-1, 1] to 256 values, clipping values outside."""
     values = np.clip(np.rint((images + 1.0) * 127.5), 0.0, 255.0)
     return (values / 127.5 - 1.0).astype(np.float32)
+
+
+def stretch(images: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Rounds images to 256 values after stretching `[low, high]` to [0, 1].
+
+    Source: `save_image` of torchvision, with which mimicry makes the images
+    that it scores, whose extremes `low` and `high` are.
+    """
+    values = np.floor((images - low) / (high - low + 1e-5) * 255.0 + 0.5)
+    return (np.clip(values, 0.0, 255.0) / 127.5 - 1.0).astype(np.float32)
+
+
+# How generated images are rounded before they are embedded.
+ROUNDING = {
+    "uint8": quantise,
+    "none": np.float32,
+    "stretched": stretch,
+}
+
+
+def extremes(batches: Iterable[tuple[np.ndarray, np.ndarray]]):
+    """Returns the smallest and the largest pixel of batches of images."""
+    ends = [(images.min(), images.max()) for images, _ in batches]
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def _check_finite(images, first):

@@ -14,8 +14,14 @@ from sagan.evaluation.classifier import (
     default_folder,
     load_classifier,
 )
-from sagan.evaluation.inception import fetch_inception, load_inception
+from sagan.evaluation.inception import (
+    PREPROCESSING,
+    fetch_inception,
+    load_inception,
+)
 from sagan.runs.files import file_sha256
+
+INCEPTION = "inception-2015-12-05"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +46,9 @@ class FeatureNetwork:
     data: dict[str, object] | None = None
 
 
-def open_features(features) -> FeatureNetwork:
+def open_features(
+    features, preprocessing: str = "tensorflow", biased: bool = False
+) -> FeatureNetwork:
     """Opens a feature network by name or path.
 
     Args:
@@ -52,6 +60,9 @@ def open_features(features) -> FeatureNetwork:
             resized to their input if that has a fixed size, and return
             features, or features and logits. A graph or a SavedModel can
             contain any TensorFlow operation, including file access.
+        preprocessing: Key of `inception.PREPROCESSING`, for the Inception
+            graph.
+        biased: Whether its logits have the bias of the class.
 
     Raises:
         ValueError: If it is none of these, or cannot be read.
@@ -61,10 +72,10 @@ def open_features(features) -> FeatureNetwork:
         return _open_classifier(path)
     if path.suffix == ".pb" and path.is_file():
         return FeatureNetwork(
-            "inception-2015-12-05",
+            INCEPTION,
             file_sha256(path),
-            "bilinear to 299x299, as TensorFlow 1 does",
-            load_inception(path),
+            PREPROCESSING[preprocessing][0],
+            load_inception(path, preprocessing, biased),
         )
     if path.suffix == ".keras" and path.is_file():
         return _open_keras(path)

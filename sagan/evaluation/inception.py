@@ -26,16 +26,21 @@ _IMAGES = "Mul:0"
 # Output: features `[batch, 1, 1, 2048]`.
 _FEATURES = "pool_3:0"
 
-# Operation with the class weights. Published Inception Scores leave out the
-# bias, and so does this.
+# Operation with the class weights. Most published Inception Scores leave out
+# the bias that is added to its result.
 _CLASSES = "softmax/logits/MatMul"
+_ADDITIONS = ("BiasAdd", "Add", "AddV2")
 
 
-def load_inception(path) -> Callable:
+def load_inception(
+    path, preprocessing: str = "tensorflow", biased: bool = False
+) -> Callable:
     """Reads a frozen Inception graph.
 
     Args:
         path: Path of the `.pb` file.
+        preprocessing: Key of `PREPROCESSING`.
+        biased: Whether logits have the bias of the class.
 
     Returns:
         A function from images `[batch, height, width, 3 or 1]`, float32 in
@@ -57,6 +62,12 @@ def load_inception(path) -> Callable:
     # Of the operation that computes logits only the weights are usable: in the
     # graph its batch size is one.
     weights = [n.input[1] for n in graph.node if n.name == _CLASSES]
+    if biased:
+        weights += [
+            node.input[1]
+            for node in graph.node
+            if node.op in _ADDITIONS and node.input[0] == _CLASSES
+        ]
     names = [_FEATURES.removesuffix(":0"), *weights]
 
     def run(images):
@@ -66,38 +77,68 @@ def load_inception(path) -> Callable:
             return_elements=[f"{name}:0" for name in names],
             name="",
         )
-        if not classes:
-            raise ValueError(f"it has no {_CLASSES}")
+        if len(classes) != 1 + biased:
+            what = f"a bias of {_CLASSES}" if classes else _CLASSES
+            raise ValueError(f"it has no {what}")
         features = tf.reshape(features, [-1, features.shape[-1]])
-        return features, tf.matmul(features, classes[0])
+        logits = tf.matmul(features, classes[0])
+        return features, logits + classes[1] if biased else logits
 
     spec = tf.TensorSpec([None, _SIZE, _SIZE, 3], tf.float32)
     try:
         network = tf.compat.v1.wrap_function(run, [spec])
     except (AssertionError, ValueError) as error:
         raise ValueError(_refusal(path, error)) from error
-    return tf.function(lambda images: network(preprocess(images)))
+    _, prepare = PREPROCESSING[preprocessing]
+
+    @tf.function
+    def embed(images):
+        if images.shape[-1] == 1:
+            images = tf.repeat(images, 3, axis=-1)
+        return network(prepare(images))
+
+    return embed
 
 
-def preprocess(images: tf.Tensor) -> tf.Tensor:
-    """Resizes and scales images as the graph expects.
-
-    Bilinear as in TensorFlow 1: without antialiasing or half-pixel centres.
-    Pixel values in 0..255 become `(value - 128) / 128`.
-
-    Args:
-        images: `[batch, height, width, 3 or 1]`, float32 in [-1, 1]; grey
-            images are repeated over the colours.
-
-    Returns:
-        `[batch, 299, 299, 3]`, float32.
-    """
-    if images.shape[-1] == 1:
-        images = tf.repeat(images, 3, axis=-1)
-    images = tf.compat.v1.image.resize_bilinear(
-        (images + 1.0) * 127.5, [_SIZE, _SIZE], half_pixel_centers=False
+def _resize_tensorflow(values):
+    """Bilinear, without antialiasing or half-pixel centres."""
+    return tf.compat.v1.image.resize_bilinear(
+        values, [_SIZE, _SIZE], half_pixel_centers=False
     )
-    return (images - 128.0) / 128.0
+
+
+def _tensorflow(images):
+    return (_resize_tensorflow((images + 1.0) * 127.5) - 128.0) / 128.0
+
+
+def _pytorch(images):
+    size = [_SIZE, _SIZE]
+    return tf.image.resize(images, size, "bilinear", antialias=False)
+
+
+def _clean(images):
+    values = tf.image.resize(
+        (images + 1.0) * 127.5, [_SIZE, _SIZE], "bicubic", antialias=True
+    )
+    return (values - 128.0) / 128.0
+
+
+# How images `[batch, height, width, 3]` in [-1, 1] become the `[batch, 299,
+# 299, 3]` that the graph takes, and a description of it. The graph scales pixel
+# values in 0..255 as `(value - 128) / 128`; TF-GAN and PyTorch leave them in
+# [-1, 1].
+PREPROCESSING = {
+    "tensorflow": ("bilinear to 299x299, as TensorFlow 1 does", _tensorflow),
+    "tensorflow_unit": (
+        "bilinear to 299x299, as TensorFlow 1 does, in [-1, 1]",
+        _resize_tensorflow,
+    ),
+    "pytorch": (
+        "bilinear to 299x299, as PyTorch does, in [-1, 1]",
+        _pytorch,
+    ),
+    "clean": ("bicubic to 299x299 with antialiasing, as Pillow does", _clean),
+}
 
 
 def fetch_inception(folder) -> pathlib.Path:

@@ -7,9 +7,9 @@ import numpy as np
 from absl import logging
 
 from sagan.distributed.replicas import run_on_replicas
+from sagan.evaluation.compatibility import check_network
 from sagan.evaluation.features import open_features
 from sagan.evaluation.neighbours import nearest_images
-from sagan.evaluation.protocol import check_network
 from sagan.evaluation.real_images import config_split, open_real
 from sagan.evaluation.runs import find_step
 from sagan.evaluation.samples import restored_generator, use_standing_moments

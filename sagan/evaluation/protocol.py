@@ -13,10 +13,25 @@ from absl import logging
 
 from sagan.config import AtLeast, Natural, checked
 from sagan.config.paths import image_folder
-from sagan.data import ImageDataset
 from sagan.distributed.replicas import is_mirrored, run_on_replicas
-from sagan.evaluation.embedding import FeatureSet, embed_images
-from sagan.evaluation.features import FeatureNetwork, open_features
+from sagan.evaluation.compatibility import check_network
+from sagan.evaluation.embedding import (
+    ROUNDING,
+    FeatureSet,
+    embed_images,
+    extremes,
+)
+from sagan.evaluation.features import (
+    FeatureNetwork,
+    open_features,
+)
+from sagan.evaluation.published import (
+    PROTOCOLS,
+    ProtocolName,
+    PublishedProtocol,
+    check_chief_can_score,
+    describe_published,
+)
 from sagan.evaluation.real_images import (
     EVEN,
     ODD,
@@ -55,6 +70,8 @@ class Evaluation:
         strategy: Strategy on whose replicas images are generated.
         class_counts: Real images per class, if labels of generated images are
             to be as frequent; None for uniform labels.
+        published: What is done to the images.
+        extrapolate: Whether to extrapolate FID, see `fid_infinity`.
     """
 
     network: FeatureNetwork
@@ -67,6 +84,8 @@ class Evaluation:
     num_features_kept: int
     strategy: tf.distribute.Strategy
     class_counts: np.ndarray | None
+    published: PublishedProtocol = PROTOCOLS["own"]
+    extrapolate: bool = False
 
     def record(
         self, generator, step: int, weights: str, statistics: str = "moving"
@@ -83,7 +102,8 @@ class Evaluation:
             ValueError: If a generated image is not finite.
         """
         started = time.monotonic()
-        batches = sample_batches(
+        batches = functools.partial(
+            sample_batches,
             generator,
             self.num_samples,
             self.seed,
@@ -92,8 +112,14 @@ class Evaluation:
             self.strategy,
             self.class_counts,
         )
-        fake = embed_images(self.network, batches, self.num_features_kept)
-        scores, warnings = score(self.real, fake, self.num_classes)
+        rounded = ROUNDING[self.published.rounding]
+        if self.published.rounding == "stretched":
+            low, high = extremes(batches())
+            rounded = functools.partial(rounded, low=low, high=high)
+        fake = embed_images(
+            *(self.network, batches(), self.num_features_kept), rounded=rounded
+        )
+        scores, warnings = _scores(self.real, fake, self)
         for text in warnings:
             logging.warning("Step %d, %s weights: %s", step, weights, text)
         return {
@@ -116,14 +142,16 @@ def make_evaluation(
     workdir,
     data_dir: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
-    features: str = "classifier",
-    num_samples: Enough = 50_000,
+    protocol: ProtocolName = "own",
+    features: str | None = None,
+    num_samples: Enough | None = None,
     num_real: Enough | None = None,
     split: str | None = None,
     floor_split: str | None = None,
     seed: Natural = 0,
     kept: Enough = 10_000,
     labels: Labels = "uniform",
+    fid_infinity: bool = False,
 ) -> Evaluation:
     """Makes the evaluation of the config's dataset.
 
@@ -132,9 +160,12 @@ def make_evaluation(
         data_dir: Folder of TFDS datasets; None for the TFDS default.
         strategy: Strategy on whose replicas images are generated and, if they
             are of one machine, embedded; None for one device.
-        features: Feature network, see `open_features`.
-        num_samples: Number of generated images.
-        num_real: Number of real images; None for all.
+        protocol: Published protocol, a key of `PROTOCOLS`, or "own". Other
+            settings may change it, and then the record says so.
+        features: Feature network, see `open_features`; None for the
+            protocol's.
+        num_samples: Number of generated images; None for the protocol's.
+        num_real: Number of real images; None for the protocol's.
         split: Split of the real images to compare with; None for that of
             training.
         floor_split: Split of other real images, scored like generated ones;
@@ -146,25 +177,33 @@ def make_evaluation(
             than FID and IS are computed.
         labels: Labels of generated images: "uniform", or "data" for the
             frequencies of the real images.
+        fid_infinity: Whether to extrapolate FID to infinitely many images, as
+            "fid_inf", from the features kept.
 
     Raises:
         ValueError: If a setting is out of range, or something is missing.
     """
     strategy = strategy or tf.distribute.get_strategy()
     mirrored = is_mirrored(strategy)
-    if labels == "data" and strategy.num_replicas_in_sync > 1 and not mirrored:
-        raise ValueError(
-            "make_evaluation.labels is 'data', for which only the process that "
-            "embeds the real images knows the classes: take 'uniform' in "
-            "training under this strategy, and score checkpoints with "
-            "python -m sagan.evaluate."
-        )
+    published = PROTOCOLS[protocol]
+    if strategy.num_replicas_in_sync > 1 and not mirrored:
+        check_chief_can_score(labels, published)
     # Before the data, which may take long: a missing network is noticed first.
     with strategy.scope() if mirrored else contextlib.nullcontext():
-        network = open_features(features)
+        network = open_features(
+            features or published.features,
+            published.preprocessing,
+            published.biased_logits,
+        )
+    named = describe_published(
+        *(protocol, network.name), features=features, num_samples=num_samples,
+        num_real=num_real, split=split, labels=labels
+    )  # fmt: skip
+    num_samples = num_samples or published.num_samples
     split = split or config_split()
     dataset = open_real(split, data_dir)
-    check_network(network, dataset, split, features == "classifier")
+    found_by_name = (features or published.features) == "classifier"
+    check_network(network, dataset, split, found_by_name)
     if mirrored:  # With several workers, only the chief embeds.
         parallel = run_on_replicas(network.embed, strategy)
         network = dataclasses.replace(network, embed=parallel)
@@ -174,7 +213,7 @@ def make_evaluation(
         num_features_kept=kept,
         cache=cache_folder(dataset, data_dir, workdir),
     )
-    num_real = min(num_real or dataset.size, dataset.size)
+    num_real = min(num_real or published.num_real or dataset.size, dataset.size)
     # Before anything is embedded: an unknown split is noticed first.
     others = open_others(dataset, floor_split, data_dir)
     num_others = min(others.size if others else num_real // 2, num_samples)
@@ -188,7 +227,7 @@ def make_evaluation(
         floor_split = "halves"
         reference = embed(dataset, split, num_real, part=EVEN)
         other = embed(dataset, split, num_real, part=ODD, keep_logits=True)
-    protocol = _describe(network, dataset) | {
+    description = _describe(network, dataset) | {
         "labels": labels if dataset.num_classes else "none",
         "split": split,
         "num_samples": num_samples,
@@ -197,52 +236,24 @@ def make_evaluation(
         "seed": seed,
         "floor_split": floor_split,
         "num_floor": other.count,
+        **named,
     }
-    return Evaluation(
+    evaluation = Evaluation(
         network,
         real,
-        _score_real(reference, other, dataset.num_classes, num_samples),
-        protocol,
+        {},
+        description,
         num_samples,
         dataset.num_classes,
         seed,
         kept,
         strategy,
         _class_counts(real, dataset.num_classes, labels),
+        published,
+        fid_infinity,
     )
-
-
-def _check_classes(network, dataset, split, found_by_name):
-    """Compares the data of a classifier with those that it is to score.
-
-    Raises:
-        ValueError: If it was found by the name of the dataset, and learnt
-            other classes.
-    """
-    if not network.data:
-        return
-    learnt, names = network.data["classes"], dataset.identity.class_names
-    if found_by_name and list(names) != learnt:
-        raise ValueError(
-            f"{network.name} has learnt the classes {_few(learnt)}, but "
-            f"{dataset.name!r} has {_few(names)}: it is of another dataset. "
-            "Train one of this dataset in another folder, and give that as "
-            "--features or make_evaluation.features."
-        )
-    # The classifier learns the images that a run trains on.
-    other = network.data["fingerprint"] != dataset.identity.fingerprint
-    if other and split == config_split():
-        logging.warning(
-            "%s was trained on other images than are scored: %s, not %s.",
-            network.name,
-            network.data["name"],
-            dataset.identity.full_name,
-        )
-
-
-def _few(names):
-    listing = ", ".join(map(str, names[:10])) or "none"
-    return listing + (f" and {len(names) - 10} more" if names[10:] else "")
+    evaluation.real_reference.update(_score_real(reference, other, evaluation))
+    return evaluation
 
 
 def _check_numbers(name, num_real, num_others):
@@ -255,18 +266,28 @@ def _check_numbers(name, num_real, num_others):
         )
 
 
-def _score_real(reference, other, num_classes, num_samples):
+def _scores(real, fake, evaluation):
+    return score(
+        real,
+        fake,
+        evaluation.num_classes,
+        evaluation.published.kid_subsets,
+        evaluation.extrapolate,
+    )
+
+
+def _score_real(reference, other, evaluation):
     """Scores real images against others, as generated ones are scored."""
     logging.info("Scoring %d real images for the floor.", other.count)
-    scores, warnings = score(reference, other, num_classes)
+    scores, warnings = _scores(reference, other, evaluation)
     for text in warnings:
         logging.warning("Real images: %s", text)
-    if other.count != num_samples:
+    if other.count != evaluation.num_samples:
         logging.warning(
             "The floor uses %d real images and scores %d generated ones: the "
             "bias of FID is inversely proportional to their number.",
             other.count,
-            num_samples,
+            evaluation.num_samples,
         )
     return scores
 
@@ -303,36 +324,6 @@ def _describe(network, dataset):
         "tensor_float_32": _uses_tensor_float_32(),
         "neighbours": NEIGHBOURS,
     }
-
-
-def check_network(
-    network: FeatureNetwork,
-    dataset: ImageDataset,
-    split: str,
-    found_by_name: bool,
-) -> None:
-    """Checks that a feature network fits the images it is to embed.
-
-    Args:
-        network: The feature network.
-        dataset: Real images.
-        split: Their split.
-        found_by_name: Whether it was found by the name of the dataset.
-
-    Raises:
-        ValueError: If it learnt other classes though found by name, or takes
-            images of another size.
-    """
-    _check_classes(network, dataset, split, found_by_name)
-    shape = [1, dataset.image_size, dataset.image_size, dataset.channels]
-    try:
-        network.embed(tf.zeros(shape))
-    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        raise ValueError(
-            f"The feature network {network.name} cannot embed images of "
-            f"{dataset.image_size} pixels with {dataset.channels} channels: "
-            f"take one made for them. ({str(error).strip().splitlines()[-1]})"
-        ) from error
 
 
 def _uses_tensor_float_32():

@@ -12,7 +12,7 @@ from sagan.runs.record import source_commit
 SCORES_FILE = "scores.jsonl"
 # Columns of a table, with their significant digits.
 _COLUMNS = {
-    "fid": ".3f", "kid": ".4f", "kid_std": ".4f", "is": ".2f",
+    "fid": ".3f", "fid_inf": ".3f", "kid": ".4f", "kid_std": ".4f", "is": ".2f",
     "is_10": ".2f", "is_10_std": ".2f", "precision": ".3f", "recall": ".3f",
     "density": ".3f", "coverage": ".3f", "intra_fid": ".3f",
 }  # fmt: skip
@@ -95,9 +95,10 @@ def protocol_line(record: dict[str, object]) -> str:
     data = [protocol["dataset"]]
     if "fingerprint" in protocol:  # Older records went by the name alone.
         data.append(protocol["fingerprint"][:8])
+    name = f"protocol {protocol['name']}: " if "name" in protocol else ""
     return (
-        f"{protocol['num_samples']} samples (labels: {protocol['labels']}) "
-        f"against {protocol['num_real']} of "
+        f"{name}{protocol['num_samples']} samples "
+        f"(labels: {protocol['labels']}) against {protocol['num_real']} of "
         f"{' '.join(data)} ({protocol['split']}), "
         f"{protocol['image_size']} pixels, {protocol['features']} "
         f"{protocol['features_sha256'][:12]}, resize: {protocol['resize']}; "

@@ -10,6 +10,7 @@ from sagan.metrics.fid import (
     frechet_distance,
     intra_class_fid,
 )
+from sagan.metrics.fid_infinity import fid_infinity
 from sagan.metrics.inception_score import inception_score
 from sagan.metrics.kid import kernel_distance, subset_warning
 from sagan.metrics.precision_recall import precision_recall_density_coverage
@@ -23,7 +24,11 @@ _COPIES = 0.1
 
 
 def score(
-    real: FeatureSet, fake: FeatureSet, num_classes: int = 0
+    real: FeatureSet,
+    fake: FeatureSet,
+    num_classes: int = 0,
+    kid_subsets: tuple[int, int] = (100, 1000),
+    extrapolate: bool = False,
 ) -> tuple[dict[str, float], list[str]]:
     """Returns every score by name, and warnings to log.
 
@@ -34,16 +39,20 @@ def score(
         real: The reference.
         fake: Generated images, or other real ones for the reference scores.
         num_classes: Number of classes; 0 for no FID within classes.
+        kid_subsets: Number of subsets of KID, and images in each.
+        extrapolate: Whether to extrapolate FID to infinitely many images, if
+            features of enough are kept.
 
     Returns:
         "fid", "kid", "kid_std", "precision", "recall", "density", "coverage";
         with logits "is" (one split), "is_10" and "is_10_std" (ten); with
-        labels, and two images in some class, "intra_fid".
+        labels, and two images in some class, "intra_fid"; with `extrapolate`,
+        "fid_inf".
     """
     fid = frechet_distance(
         real.mean, real.covariance, fake.mean, fake.covariance
     )
-    kid, kid_std = kernel_distance(real.features, fake.features)
+    kid, kid_std = kernel_distance(real.features, fake.features, *kid_subsets)
     scores = {
         "fid": fid,
         "kid": kid,
@@ -54,7 +63,7 @@ def score(
     }
     warnings = [
         few_samples_warning(min(real.count, fake.count), len(real.mean)),
-        subset_warning(len(real.features), len(fake.features)),
+        subset_warning(len(real.features), len(fake.features), kid_subsets[1]),
         *_collapse_warnings(real, fake),
     ]
     if fake.logits is not None:
@@ -63,6 +72,13 @@ def score(
         scores["is_10"], scores["is_10_std"] = inception_score(
             fake.logits, splits
         )
+    if extrapolate:
+        try:
+            scores["fid_inf"] = fid_infinity(
+                real.mean, real.covariance, fake.features
+            )
+        except ValueError as error:  # Too few for a line.
+            warnings.append(f"No fid_inf: {error}")
     if num_classes:
         try:
             scores["intra_fid"], _, texts = intra_class_fid(

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from sagan.evaluation import inception
 from sagan.evaluation.features import open_features
-from sagan.evaluation.inception import fetch_inception, preprocess
+from sagan.evaluation.inception import fetch_inception
 from sagan.runs.files import file_sha256
 
 
@@ -51,6 +51,13 @@ def test_features_and_logits_are_those_of_the_graph(graph, weights):
     np.testing.assert_allclose(logits, expected @ weights[1], atol=1e-4)
 
 
+def test_logits_with_the_bias_of_the_graph(graph):
+    images = tf.random.stateless_uniform([2, 32, 32, 3], [0, 1], -1.0, 1.0)
+    _, logits = open_features(graph).embed(images)
+    _, biased = open_features(graph, biased=True).embed(images)
+    np.testing.assert_allclose(biased, logits + 100.0, atol=1e-4)
+
+
 def test_images_of_any_size_and_grey_ones_are_embedded(graph):
     network = open_features(graph)
     for shape in ((2, 32, 32, 3), (3, 64, 64, 1)):
@@ -58,14 +65,6 @@ def test_images_of_any_size_and_grey_ones_are_embedded(graph):
         features, logits = network.embed(images)
         assert features.shape == (shape[0], 16)
         assert logits.shape == (shape[0], 8)
-
-
-def test_resizing_is_that_of_tensorflow_1():
-    """Pixel i of the large image is at i * 2 / 299 of the small one."""
-    images = np.array([[[-1.0, 1.0], [-1.0, 1.0]]], np.float32)[..., None]
-    row = preprocess(tf.constant(images))[0, 0, :, 0].numpy()
-    place = np.minimum(np.arange(299) * 2 / 299, 1.0)
-    np.testing.assert_allclose(row, (255.0 * place - 128.0) / 128.0, atol=1e-4)
 
 
 @pytest.mark.parametrize("content", [b"no graph", b""])

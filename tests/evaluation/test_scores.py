@@ -179,3 +179,13 @@ def test_a_perfect_generator_scores_at_the_floor_with_labels_of_the_data():
     # Uniform labels move the mean of each of 12 features by 0.4.
     assert fid(None) > 12 * 0.4**2
     assert fid(counts) < 0.02
+
+
+def test_fid_is_extrapolated_where_enough_features_are_kept(real):
+    images, labels = real_images("test")
+    scores, _ = score(real, embed(images, labels), extrapolate=True)
+    assert scores["fid_inf"] < scores["fid"]
+    few = embed(images, labels, kept=100)
+    scores, warnings = score(real, few, extrapolate=True)
+    assert "fid_inf" not in scores
+    assert "fake has 100 samples of 48 features" in "\n".join(warnings)
