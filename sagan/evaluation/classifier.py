@@ -234,6 +234,7 @@ class Classifier:
             do not compare.
         data: Description of the images it was trained on, see
             `ImageDataset.describe`; None in files of older versions.
+        targets: What it learnt, see `train_classifier`.
     """
 
     network: ClassifierNetwork
@@ -242,6 +243,7 @@ class Classifier:
     num_test_images: int
     weights_sha256: str
     data: dict[str, object] | None = None
+    targets: str = "labels"
 
     @property
     def num_classes(self) -> int:
@@ -350,7 +352,7 @@ def _read_record(path):
             f"{path.name}. {_fix(path)}"
         )
     needed = {field.name for field in dataclasses.fields(Classifier)}
-    needed = needed - {"data"} | {"minimum_accuracy"}
+    needed = needed - {"data", "targets"} | {"minimum_accuracy"}
     try:
         record = json.loads(path.read_text())
         missing = sorted(needed - record.keys())

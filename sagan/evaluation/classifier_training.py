@@ -3,6 +3,7 @@
 import math
 import pathlib
 import time
+from typing import Literal
 
 import gin
 import keras
@@ -33,6 +34,8 @@ from sagan.runs.files import check_writable, lock_run
 from sagan.runs.record import record_config, record_session
 from sagan.runs.resume import check_resumable
 
+Targets = Literal["labels", "rotation"]
+
 
 @gin.configurable(denylist=["workdir", "data_dir", "download"])
 @checked
@@ -47,6 +50,7 @@ def train_classifier(
     max_shift: Natural = 0,
     test_split: str = "test",
     seed: Natural = 0,
+    targets: Targets = "labels",
 ) -> Classifier:
     """Trains a classifier in `workdir`, unless it has a finished one.
 
@@ -68,6 +72,8 @@ def train_classifier(
         test_split: Split of the dataset that measures the accuracy.
         seed: Seed for initial weights, shifts and dropout; order and flips use
             `make_dataset.seed`.
+        targets: What it learns: "labels", or for data without any "rotation",
+            by which of four quarter turns an image was turned.
 
     Returns:
         The classifier, as `load_classifier` returns it.
@@ -86,10 +92,14 @@ def train_classifier(
     # Features compare across machines: float32 on a GPU too.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.utils.set_random_seed(seed)
-    train, test = _open_splits(test_split, data_dir, download)
-    network = build_classifier(
-        train.image_size, train.channels, train.num_classes
-    )
+    train, test = _open_splits(test_split, data_dir, download, targets)
+    num_classes, learnt = train.num_classes, train.describe()
+    if targets == "rotation":
+        num_classes, turned = 4, turned_batches
+        learnt = {k: v for k, v in learnt.items() if k != "classes"}
+    else:
+        turned = _unchanged
+    network = build_classifier(train.image_size, train.channels, num_classes)
     initialize(network, seed)
     with lock_run(workdir):
         (workdir / CLASSIFIER_FILE).unlink(missing_ok=True)
@@ -97,20 +107,21 @@ def train_classifier(
         record_session(workdir, 0, train.size, data=train.describe())
         history = fit(
             network,
-            shifted_batches(train, max_shift, seed),
-            test.one_pass(),
+            turned(shifted_batches(train, max_shift, seed)),
+            turned(test.one_pass()),
             epochs,
             train.size // train.batch_size,
             learning_rate,
             weight_decay,
         )
         network = _in_float32(network)
-        right, seen = count_right(network, test.one_pass())
+        right, seen = count_right(network, turned(test.one_pass()))
         save_classifier(
             workdir,
             network,
             dataset=train.name,
-            data=train.describe(),
+            data=learnt,
+            targets=targets,
             test_split=test_split,
             test_accuracy=right / seen,
             num_test_images=seen,
@@ -123,6 +134,10 @@ def train_classifier(
     classifier = load_classifier(workdir)
     logging.info("Wrote %s: %s.", workdir, _describe(classifier))
     return classifier
+
+
+def _unchanged(batches):
+    return batches
 
 
 def _find_finished(workdir):
@@ -150,14 +165,15 @@ def _describe(classifier):
     )
 
 
-def _open_splits(test_split, data_dir, download):
+def _open_splits(test_split, data_dir, download, targets):
     """Returns the training split of the config and the test split."""
     source = {"data_dir": data_dir, "download": download}
     train = make_dataset(**source)
-    if not train.num_classes:
+    if targets == "labels" and not train.num_classes:
         raise ValueError(
             f"A classifier of {train.name!r} needs its labels: bind "
-            "make_dataset.num_classes to the number of its classes."
+            "make_dataset.num_classes to the number of its classes, or "
+            "train_classifier.targets to 'rotation' if it has none."
         )
     return train, make_dataset(split=test_split, flip=False, **source)
 
@@ -304,3 +320,33 @@ def shifted_batches(
         .map(shift, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def turned_batches(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Turns images by quarters of a circle, and labels them by how many.
+
+    Image `i` of batch `b` is turned `(i + b) % 4` times: as often each way in
+    every batch, and as the order changes, differently in every epoch.
+
+    Args:
+        batches: Images `[batch, size, size, channels]`, and labels, unused.
+
+    Returns:
+        The images, turned counter-clockwise, and labels `[batch]` in `[0, 4)`,
+        int32.
+
+    Source: Gidaris et al. (2018), arXiv:1803.07728, section 2.1, where each
+    image is in a batch in all four ways.
+    """
+
+    def turn(batch, example):
+        images, _ = example
+        rows = tf.range(tf.shape(images)[0])
+        turns = (rows + tf.cast(batch, tf.int32)) % 4
+        ways = tf.stack([tf.image.rot90(images, k) for k in range(4)])
+        return tf.gather_nd(ways, tf.stack([turns, rows], axis=1)), turns
+
+    turned = batches.enumerate().map(
+        turn, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return turned.prefetch(tf.data.AUTOTUNE)

@@ -47,7 +47,8 @@ def _check_classes(network, dataset, split, found_by_name):
     """
     if not network.data:
         return
-    learnt, names = network.data["classes"], dataset.identity.class_names
+    names = dataset.identity.class_names
+    learnt = network.data.get("classes", list(names))  # None of rotations.
     if found_by_name and list(names) != learnt:
         raise ValueError(
             f"{network.name} has learnt the classes {_few(learnt)}, but "

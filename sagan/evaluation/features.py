@@ -110,11 +110,19 @@ def _find(features):
 
 def _open_classifier(path):
     classifier = load_classifier(path)
+    kind, embed = "classifier", classifier.embed
+    if classifier.targets == "rotation":
+        kind = "rotation"
+
+        def embed(images):
+            # Whether images are upright says nothing of their classes.
+            return classifier.embed(images)[0], None
+
     return FeatureNetwork(
-        f"classifier-{as_file_name(classifier.dataset)}",
+        f"{kind}-{as_file_name(classifier.dataset)}",
         classifier.weights_sha256,
         "none",
-        tf.function(classifier.embed),
+        tf.function(embed),
         classifier.data,
     )
 
