@@ -54,13 +54,14 @@ def _attention(block, inputs):
     return inputs + _exact(block.gamma) * _conv(block.v, outputs)
 
 
-def generate(network, latents, labels):
-    """The generator in training, with attention at 16 pixels.
+def generate(network, latents, labels, attended=16):
+    """The generator in training, with one attention block.
 
     Args:
         network: A `Generator` without spectral norm.
         latents: `[batch, latent_dim]`, float64.
         labels: `[batch]`, int32.
+        attended: Resolution of the attention.
 
     Source: `generator_test` in generator.py of the released code.
     """
@@ -73,25 +74,26 @@ def generate(network, latents, labels):
         )
         main = _conv(block.conv2, _relu(_batch_norm(block.norm2, main, labels)))
         features = main + _conv(block.shortcut, _up(features))
-        if features.shape[1] == 16:
-            attention = attention_blocks(network)["attention_16"]
+        if features.shape[1] == attended:
+            (attention,) = attention_blocks(network).values()
             features = _attention(attention, features)
     features = _relu(_batch_norm(network.norm, features, labels))
     return tf.tanh(_conv(network.conv, features))
 
 
-def discriminate(network, images, labels, halvings):
-    """The discriminator, with attention first at 16 pixels.
+def discriminate(network, images, labels, halvings, attended=16):
+    """The discriminator, with one attention block.
 
     Args:
         network: A `Discriminator` without spectral norm.
         images: `[batch, size, size, channels]`, float64.
         labels: `[batch]`, int32.
         halvings: Number of blocks that halve the resolution.
+        attended: Resolution of the attention, at the first block that has it.
 
     Source: `discriminator_test` in discriminator.py of the released code.
     """
-    features, attended = images, False
+    features, done = images, False
     for i, block in enumerate(network.blocks):
         main = features if i == 0 else _relu(features)
         main = _conv(block.conv2, _relu(_conv(block.conv1, main)))
@@ -104,10 +106,10 @@ def discriminate(network, images, labels, halvings):
             features = main + features
         else:
             features = main + _conv(block.shortcut, features)
-        if features.shape[1] == 16 and not attended:
-            attention = attention_blocks(network)["attention_16"]
-            features, attended = _attention(attention, features), True
-    assert attended
+        if features.shape[1] == attended and not done:
+            (attention,) = attention_blocks(network).values()
+            features, done = _attention(attention, features), True
+    assert done
     features = tf.reduce_sum(_relu(features), [1, 2])
     logits = features @ _exact(network.dense.kernel)
     logits += _exact(network.dense.bias)
