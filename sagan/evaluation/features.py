@@ -37,6 +37,8 @@ class FeatureNetwork:
             in [-1, 1], to features `[batch, features]` and logits `[batch,
             classes]` or None, both float32.
         data: Description of the images it was trained on, if known.
+        variant: What distinguishes its features under the same hash, for the
+            names of files; empty for the default.
     """
 
     name: str
@@ -44,6 +46,7 @@ class FeatureNetwork:
     resize: str
     embed: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
     data: dict[str, object] | None = None
+    variant: str = ""
 
 
 def open_features(
@@ -76,6 +79,7 @@ def open_features(
             file_sha256(path),
             PREPROCESSING[preprocessing][0],
             load_inception(path, preprocessing, biased),
+            variant=_variant(preprocessing, biased),
         )
     if path.suffix == ".keras" and path.is_file():
         return _open_keras(path)
@@ -87,6 +91,11 @@ def open_features(
         "python -m sagan.classifier finished, a frozen Inception graph (.pb), "
         "a Keras model (.keras) or the folder of a SavedModel."
     )
+
+
+def _variant(preprocessing, biased):
+    names = [] if preprocessing == "tensorflow" else [preprocessing]
+    return "-".join(names + ["biased"] * biased)
 
 
 def _find(features):

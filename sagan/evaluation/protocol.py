@@ -225,8 +225,7 @@ def make_evaluation(
         reference = real
     else:
         floor_split = "halves"
-        reference = embed(dataset, split, num_real, part=EVEN)
-        other = embed(dataset, split, num_real, part=ODD, keep_logits=True)
+        reference, other = _embed_halves(embed, dataset, split, num_real)
     description = _describe(network, dataset) | {
         "labels": labels if dataset.num_classes else "none",
         "split": split,
@@ -238,22 +237,19 @@ def make_evaluation(
         "num_floor": other.count,
         **named,
     }
+    class_counts = _class_counts(real, dataset.num_classes, labels)
     evaluation = Evaluation(
-        network,
-        real,
-        {},
-        description,
-        num_samples,
-        dataset.num_classes,
-        seed,
-        kept,
-        strategy,
-        _class_counts(real, dataset.num_classes, labels),
-        published,
-        fid_infinity,
+        *(network, real, {}, description, num_samples, dataset.num_classes),
+        *(seed, kept, strategy, class_counts, published, fid_infinity),
     )
     evaluation.real_reference.update(_score_real(reference, other, evaluation))
     return evaluation
+
+
+def _embed_halves(embed, dataset, split, num_real):
+    reference = embed(dataset, split, num_real, part=EVEN)
+    other = embed(dataset, split, num_real, part=ODD, keep_logits=True)
+    return reference, other
 
 
 def _check_numbers(name, num_real, num_others):

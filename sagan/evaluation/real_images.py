@@ -116,6 +116,7 @@ def embed_real(
         part,
         network.name,
         network.sha256[:12],
+        *([network.variant] if network.variant else []),
         f"crop{gin.get_bindings('make_dataset').get('crop_size')}",
         f"classes{dataset.num_classes}",
         dataset.identity.fingerprint,

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from sagan.evaluation import inception
 from sagan.evaluation.features import open_features
-from sagan.evaluation.inception import fetch_inception
+from sagan.evaluation.inception import PREPROCESSING, fetch_inception
 from sagan.runs.files import file_sha256
 
 
@@ -56,6 +56,15 @@ def test_logits_with_the_bias_of_the_graph(graph):
     _, logits = open_features(graph).embed(images)
     _, biased = open_features(graph, biased=True).embed(images)
     np.testing.assert_allclose(biased, logits + 100.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PREPROCESSING)
+def test_each_way_of_resizing_is_told_apart(graph, name):
+    network = open_features(graph, name)
+    assert network.resize == PREPROCESSING[name][0]
+    assert network.variant == ("" if name == "tensorflow" else name)
+    both = open_features(graph, name, biased=True).variant
+    assert both == f"{name}-biased".removeprefix("tensorflow-")
 
 
 def test_images_of_any_size_and_grey_ones_are_embedded(graph):

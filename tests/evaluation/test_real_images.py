@@ -6,8 +6,9 @@ import numpy as np
 from sagan.config import parse_config
 from sagan.evaluation import real_images
 from sagan.evaluation.embedding import quantise
+from sagan.evaluation.features import FeatureNetwork
 from sagan.evaluation.protocol import make_evaluation
-from sagan.evaluation.real_images import open_real
+from sagan.evaluation.real_images import embed_real, open_real
 
 
 def bind(**settings):
@@ -45,6 +46,23 @@ def test_features_of_real_images_are_computed_once(
     bind(num_examples=180)
     assert make_evaluation(tmp_path).real.count == 180
     assert len(list((tmp_path / "sagan_features").iterdir())) > 2
+
+
+def test_features_of_two_resizers_are_kept_apart(bindings, tmp_path):
+    """Though the hash of the network is the same."""
+    parse_config(["configs/synthetic.gin"], bindings)
+    dataset = open_real("train", None)
+    sums = []
+    for factor, variant in ((1.0, ""), (2.0, "pytorch-biased")):
+        network = FeatureNetwork(
+            *("flat", "0" * 64, "none"),
+            lambda x, factor=factor: (factor * x[:, ::8, 5, 0], None),
+            variant=variant,
+        )
+        found = embed_real(network, dataset, "train", 64, 9, tmp_path)
+        sums.append(found.mean.sum())
+    np.testing.assert_allclose(sums[1], 2.0 * sums[0])
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_real_images_are_not_mirrored_and_seen_once(bindings):

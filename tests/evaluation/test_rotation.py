@@ -7,10 +7,8 @@ import tensorflow as tf
 
 from sagan.config import parse_config
 from sagan.data import make_dataset
-from sagan.evaluation.classifier_training import (
-    train_classifier,
-    turned_batches,
-)
+from sagan.evaluation.classifier_batches import turned_batches
+from sagan.evaluation.classifier_training import train_classifier
 from sagan.evaluation.compatibility import check_network
 from sagan.evaluation.features import open_features
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sagan.data import make_dataset
-from sagan.evaluation.classifier_training import shifted_batches
+from sagan.evaluation.classifier_batches import shifted_batches
 
 
 @pytest.fixture(scope="module")
