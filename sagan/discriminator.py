@@ -13,6 +13,7 @@ from sagan.layers.attention import (
     attention_recipe,
     attention_stages,
 )
+from sagan.layers.block_kinds import BlockName, block_recipe
 from sagan.layers.blocks import DiscriminatorBlock
 from sagan.layers.conv import Conv3x3
 from sagan.layers.dense import ClassEmbedding, Dense
@@ -117,6 +118,8 @@ def build_discriminator(
     channels: Count = 3,
     base_channels: Count = 64,
     num_classes: Natural = 0,
+    block: BlockName = "residual",
+    recalibrate: bool = False,
     attention: AttentionName = "released",
     attention_resolutions: Sequence[int] = (32,),
     pointwise: str = "conv2d",
@@ -135,7 +138,9 @@ def build_discriminator(
         channels: Image channels, 1 or 3.
         base_channels: Unit of the widths.
         num_classes: Number of classes, or 0 for an unconditional network.
-        attention: As in `build_generator`, like all arguments below.
+        block: As in `build_generator`, like all arguments below.
+        recalibrate: Whether each main path ends with a `Recalibration`.
+        attention: Form of the attention, or of its control.
         attention_resolutions: Resolutions that get an attention block.
         pointwise: Implementation of all 1x1 convolutions.
         fused_fgh: Whether attention computes f, g and h as one product.
@@ -160,10 +165,13 @@ def build_discriminator(
             channels,
             base_channels,
             num_classes,
-            block=partial(
+            block=block_recipe(
                 DiscriminatorBlock,
-                conv=partial(conv, fused=fused_resampling),
-                pointwise=pointwise,
+                block,
+                recalibrate,
+                pointwise,
+                spectral_norm,
+                fused_resampling,
                 low_resolution_shortcut=low_resolution_shortcut,
             ),
             attention=attention_recipe(

@@ -15,6 +15,7 @@ from sagan.layers.attention import (
     attention_stages,
 )
 from sagan.layers.batch_norm import BatchNorm
+from sagan.layers.block_kinds import BlockName, block_recipe
 from sagan.layers.blocks import GeneratorBlock
 from sagan.layers.conv import Conv3x3
 from sagan.layers.dense import Dense
@@ -48,7 +49,7 @@ class Generator(keras.Model):
         latent_dim: Length of a latent vector.
         num_classes: Number of classes, or 0 for an unconditional network.
         dense: Recipe for the first layer: `Dense`, or a `partial` of it.
-        block: Recipe for the blocks, `GeneratorBlock`.
+        block: Recipe for the blocks, of `block_recipe`.
         attention: Recipe for the attention blocks.
         attention_resolutions: Resolutions that get an attention block.
         norm: Recipe for the last batch norm, `BatchNorm`.
@@ -123,6 +124,8 @@ def build_generator(
     base_channels: Count = 64,
     latent_dim: Count = 128,
     num_classes: Natural = 0,
+    block: BlockName = "residual",
+    recalibrate: bool = False,
     attention: AttentionName = "released",
     attention_resolutions: Sequence[int] = (32,),
     pointwise: str = "conv2d",
@@ -146,6 +149,9 @@ def build_generator(
         base_channels: Unit of the widths.
         latent_dim: Length of a latent vector.
         num_classes: Number of classes, or 0 for an unconditional network.
+        block: Main path of the blocks: `"residual"`, the two 3x3 convolutions
+            of the paper, or another of `block_kinds.py`.
+        recalibrate: Whether each main path ends with a `Recalibration`.
         attention: `"released"` or `"paper"` (see `SelfAttention`), or
             `"residual"` for the `ResidualControl`.
         attention_resolutions: Resolutions that get an attention block.
@@ -176,11 +182,14 @@ def build_generator(
     pointwise = partial(
         Pointwise, implementation=pointwise, spectral_norm=spectral_norm
     )
-    block = partial(
+    block = block_recipe(
         GeneratorBlock,
+        block,
+        recalibrate,
+        pointwise,
+        spectral_norm,
+        fused_resampling,
         norm=partial(norm, num_classes=num_classes, decay=batch_norm_decay),
-        conv=partial(conv, fused=fused_resampling),
-        pointwise=pointwise,
         low_resolution_shortcut=low_resolution_shortcut,
     )
     with dtype_policy(precision):

@@ -193,6 +193,8 @@ def test_spectral_norm_is_on_every_kernel_and_nothing_else(kind):
     [
         ({"attention_resolutions": (12,)}, r"\[12\].*8, 16"),
         ({"attention": "none"}, "'none'.*released.*paper.*residual"),
+        ({"block": "resnet"}, "'resnet'.*residual.*bottleneck.*inception"),
+        ({"block": "inception", "base_channels": 1}, "at least 4"),
         ({"precision": "float64"}, "'float64'.*mixed_bfloat16"),
         ({"image_size": 48}, r"48.*\[32, 64, 128, 256\]"),
         ({"image_size": "32"}, r"'32'.*\[32, 64, 128, 256\]"),
@@ -212,9 +214,18 @@ def test_a_wrong_setting_is_answered_with_the_possible_ones(
 
 
 @each_network
-@pytest.mark.parametrize("attention", ["released", "residual"])
-def test_a_checkpoint_holds_every_variable(kind, attention, tmp_path):
-    settings = {"num_classes": 3, "attention": attention}
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"attention": "residual"},
+        {"block": "separable"},
+        {"block": "inception", "recalibrate": True},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_holds_every_variable(kind, change, tmp_path):
+    settings = {"num_classes": 3} | change
     network = build_random(kind, **settings)
     checkpoint = tf.train.Checkpoint(network=network)
     # Others TensorFlow would leave out, silently.
@@ -224,7 +235,7 @@ def test_a_checkpoint_holds_every_variable(kind, attention, tmp_path):
         assert {id(variable), id(variable.value)} & ids, variable.path
     path = checkpoint.write(str(tmp_path / "checkpoint"))
     changes = [{}]
-    if attention == "released":  # Any variant reads it.
+    if not change:  # Any variant reads it.
         changes += [
             {"pointwise": "matmul"},
             {"fused_resampling": False},

@@ -32,6 +32,8 @@ CASES = {
     "unconditional": {"num_classes": 0},
     "paper": {"attention": "paper"},
     "residual": {"attention": "residual"},
+    "separable": {"block": "separable"},
+    "inception": {"block": "inception", "recalibrate": True},
     "accumulation": {"accumulation": 2},
     # Other ways to the gradients of the first.
     "query_blocks": {"query_block": 48},

@@ -1,4 +1,8 @@
-"""The residual blocks of the generator and of the discriminator."""
+"""The residual blocks of the generator and of the discriminator.
+
+Their main path is that of the paper, two 3x3 convolutions, or any other
+(`block_kinds.py`); the shortcut is the same for all.
+"""
 
 import keras
 import tensorflow as tf
@@ -22,6 +26,8 @@ class GeneratorBlock(keras.layers.Layer):
             `resample="up"`.
         pointwise: Recipe for the shortcut.
         low_resolution_shortcut: Whether the 1x1 runs before the up-sampling.
+        main_path: Recipe for another main path, or None for that above.
+        recalibration: Recipe for what ends the main path, or None.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: `[batch, 2 * height, 2 * width, filters]`.
@@ -36,24 +42,37 @@ class GeneratorBlock(keras.layers.Layer):
         conv=Conv3x3,
         pointwise=Pointwise,
         low_resolution_shortcut=True,
+        main_path=None,
+        recalibration=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.low_resolution_shortcut = low_resolution_shortcut
-        self.norm1 = norm()
-        self.conv1 = conv(filters, resample="up")
-        self.norm2 = norm()
-        self.conv2 = conv(filters)
+        self.main_path = main_path and main_path(
+            filters, up="up", down=None, norm=norm
+        )
+        if not main_path:
+            self.norm1 = norm()
+            self.conv1 = conv(filters, resample="up")
+            self.norm2 = norm()
+            self.conv2 = conv(filters)
+        self.recalibration = recalibration and recalibration(filters)
         self.shortcut = pointwise(filters)
 
     def call(self, inputs, labels=None, training=False):
-        outputs = self.norm1(inputs, labels, training=training)
-        outputs = self.conv1(tf.nn.relu(outputs), training=training)
-        outputs = self.norm2(outputs, labels, training=training)
-        outputs = self.conv2(tf.nn.relu(outputs), training=training)
+        path = self.main_path or self._convolve
+        outputs = path(inputs, labels, training=training)
+        if self.recalibration:
+            outputs = self.recalibration(outputs, training=training)
         if self.low_resolution_shortcut:
             return outputs + upsample(self.shortcut(inputs, training=training))
         return outputs + self.shortcut(upsample(inputs), training=training)
+
+    def _convolve(self, inputs, labels, training):
+        outputs = self.norm1(inputs, labels, training=training)
+        outputs = self.conv1(tf.nn.relu(outputs), training=training)
+        outputs = self.norm2(outputs, labels, training=training)
+        return self.conv2(tf.nn.relu(outputs), training=training)
 
 
 class DiscriminatorBlock(keras.layers.Layer):
@@ -73,6 +92,8 @@ class DiscriminatorBlock(keras.layers.Layer):
             `resample="down"`.
         pointwise: Recipe for the shortcut.
         low_resolution_shortcut: Whether the pooling runs before the 1x1.
+        main_path: As in `GeneratorBlock`.
+        recalibration: As in `GeneratorBlock`.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: `[batch, height // 2, width // 2, filters]` with `down`,
@@ -90,6 +111,8 @@ class DiscriminatorBlock(keras.layers.Layer):
         conv=Conv3x3,
         pointwise=Pointwise,
         low_resolution_shortcut=True,
+        main_path=None,
+        recalibration=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -97,8 +120,14 @@ class DiscriminatorBlock(keras.layers.Layer):
         self.down = down
         self.first = first
         self.pool_first = first or low_resolution_shortcut
-        self.conv1 = conv(filters)
-        self.conv2 = conv(filters, resample="down" if down else None)
+        resample = "down" if down else None
+        self.main_path = main_path and main_path(
+            filters, up=None, down=resample, first=first
+        )
+        if not main_path:
+            self.conv1 = conv(filters)
+            self.conv2 = conv(filters, resample=resample)
+        self.recalibration = recalibration and recalibration(filters)
         self.shortcut = None
         self.pointwise = pointwise
 
@@ -113,10 +142,16 @@ class DiscriminatorBlock(keras.layers.Layer):
             self.shortcut.build((batch, height, width, channels))
 
     def call(self, inputs, training=False):
+        path = self.main_path or self._convolve
+        outputs = path(inputs, training=training)
+        if self.recalibration:
+            outputs = self.recalibration(outputs, training=training)
+        return outputs + self._shortcut(inputs, training)
+
+    def _convolve(self, inputs, training):
         outputs = inputs if self.first else tf.nn.relu(inputs)
         outputs = self.conv1(outputs, training=training)
-        outputs = self.conv2(tf.nn.relu(outputs), training=training)
-        return outputs + self._shortcut(inputs, training)
+        return self.conv2(tf.nn.relu(outputs), training=training)
 
     def _shortcut(self, inputs, training):
         if self.shortcut is None:

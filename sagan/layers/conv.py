@@ -1,10 +1,11 @@
-"""3x3 convolution with optional up-sampling or pooling.
+"""3x3 and 5x5 convolutions with optional up-sampling or pooling.
 
-Nearest 2x up-sampling before a 3x3 convolution, and 2x2 average pooling after
-one, are linear, so each pair is a single stride-2 convolution whose 4x4 kernel
-holds sums of the 3x3 kernel's taps: the same function of the same weights with
-4 instead of 9 multiplications per pixel of the larger image. `fused=False`
-keeps the two separate operations as the reference.
+Nearest 2x up-sampling before a convolution, and 2x2 average pooling after one,
+are linear, so each pair is a single stride-2 convolution. Its kernel, 4x4 for
+3x3 and 6x6 for 5x5, holds sums of the plain kernel's taps: the same function of
+the same weights with 4 instead of 9, or 9 instead of 25, multiplications per
+pixel of the larger image. `fused=False` keeps the two separate operations as
+the reference.
 """
 
 import numpy as np
@@ -12,11 +13,21 @@ import tensorflow as tf
 
 from sagan.layers.spectral_norm import SpectralLayer
 
-# Along one axis, with taps k[0], k[1], k[2]: input pixel m of an up-sampling
-# convolution reaches output pixels 2m-1 .. 2m+2 with these sums of taps,
-_UP_TAPS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
-# and output pixel m of a pooled convolution reads input pixels 2m-1 .. 2m+2.
-_DOWN_TAPS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], np.float32)
+
+def _down_taps(size):
+    """Sums of taps along one axis, `[size + 1, size]`.
+
+    Output pixel m of a pooled convolution reads the input pixels from
+    `2m - size // 2` on, each with one tap or the sum of two neighbours.
+    """
+    return np.eye(size + 1, size) + np.eye(size + 1, size, k=-1)
+
+
+def _up_taps(size):
+    """Likewise: input pixel m of an up-sampling convolution reaches the output
+    pixels from `2m - size // 2` on.
+    """
+    return _down_taps(size)[:, ::-1]
 
 
 @tf.custom_gradient
@@ -44,25 +55,27 @@ def downsample(inputs):
 
 
 def _spread(kernel, taps):
-    """Sums the taps of `[3, 3, c_in, c_out]` into `[4, 4, c_in, c_out]`."""
-    c_in, c_out = kernel.shape[2:]
-    sums = tf.constant(np.kron(taps, taps), kernel.dtype)  # [16, 9]
-    kernel = tf.matmul(sums, tf.reshape(kernel, [9, c_in * c_out]))
-    return tf.reshape(kernel, [4, 4, c_in, c_out])
+    """Sums the taps of a kernel into one that is larger by one pixel."""
+    size, c_in, c_out = kernel.shape[1:]
+    sums = tf.constant(np.kron(taps, taps), kernel.dtype)  # [16, 9] for 3x3
+    kernel = tf.matmul(sums, tf.reshape(kernel, [size**2, c_in * c_out]))
+    return tf.reshape(kernel, [size + 1, size + 1, c_in, c_out])
 
 
 def upsample_conv(inputs, kernel):
-    """`conv3x3(upsample(inputs))` as one transposed convolution.
+    """`conv(upsample(inputs))` as one transposed convolution.
 
     Args:
         inputs: `[batch, height, width, c_in]`, float.
-        kernel: The 3x3 kernel, `[3, 3, c_in, c_out]`, float32.
+        kernel: The plain kernel, `[size, size, c_in, c_out]`, float32, with
+            `size` odd.
 
     Returns:
         `[batch, 2 * height, 2 * width, c_out]`, in the dtype of `inputs`.
     """
     # A transposed convolution takes its kernel as [4, 4, c_out, c_in].
-    kernel = _spread(tf.transpose(kernel, [0, 1, 3, 2]), _UP_TAPS)
+    kernel = tf.transpose(kernel, [0, 1, 3, 2])
+    kernel = _spread(kernel, _up_taps(kernel.shape[0]))
     shape = tf.shape(inputs)
     return tf.nn.conv2d_transpose(
         inputs,
@@ -74,13 +87,14 @@ def upsample_conv(inputs, kernel):
 
 
 def conv_downsample(inputs, kernel):
-    """`downsample(conv3x3(inputs))` as one stride-2 convolution.
+    """`downsample(conv(inputs))` as one stride-2 convolution.
 
     As two operations if height or width is unknown at tracing.
 
     Args:
         inputs: `[batch, height, width, c_in]`, float.
-        kernel: The 3x3 kernel, `[3, 3, c_in, c_out]`, float32.
+        kernel: The plain kernel, `[size, size, c_in, c_out]`, float32, with
+            `size` odd.
 
     Returns:
         `[batch, height // 2, width // 2, c_out]`, in the dtype of `inputs`.
@@ -90,11 +104,13 @@ def conv_downsample(inputs, kernel):
         # A single pixel gives an empty output, which kernels get wrong.
         kernel = tf.cast(kernel, inputs.dtype)
         return downsample(tf.nn.conv2d(inputs, kernel, 1, "SAME"))
-    kernel = tf.cast(_spread(kernel, _DOWN_TAPS) / 4.0, inputs.dtype)
-    # SAME pads one pixel on each side of an even size, as the algebra requires;
-    # an odd size would get one pixel less.
+    pad = [kernel.shape[0] // 2] * 2
+    kernel = _spread(kernel, _down_taps(kernel.shape[0])) / 4.0
+    kernel = tf.cast(kernel, inputs.dtype)
+    # SAME pads both sides of an even size equally, as the algebra requires; an
+    # odd size would get one pixel less.
     even = all(side % 2 == 0 for side in size)
-    padding = "SAME" if even else [[0, 0], [1, 1], [1, 1], [0, 0]]
+    padding = "SAME" if even else [[0, 0], pad, pad, [0, 0]]
     return tf.nn.conv2d(inputs, kernel, strides=2, padding=padding)
 
 
@@ -107,7 +123,7 @@ class Conv3x3(SpectralLayer):
             (2x2 average pooling after it).
         fused: Whether the resampling is merged into the convolution.
         **kwargs: `use_bias` and `spectral_norm` as for `SpectralLayer`; the
-            spectral norm is always that of the 3x3 kernel.
+            spectral norm is always that of the plain kernel.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: `[batch, height', width', filters]`, in `compute_dtype`.
@@ -115,6 +131,8 @@ class Conv3x3(SpectralLayer):
     Raises:
         ValueError: If `resample` is none of these.
     """
+
+    size = 3
 
     def __init__(self, filters, resample=None, fused=True, **kwargs):
         super().__init__(filters, **kwargs)
@@ -126,7 +144,7 @@ class Conv3x3(SpectralLayer):
         self.fused = fused
 
     def build(self, input_shape):
-        self.add_kernel((3, 3, input_shape[-1]))
+        self.add_kernel((self.size, self.size, input_shape[-1]))
 
     def call(self, inputs, training=False):
         kernel = self.effective_kernel(training)
@@ -141,3 +159,9 @@ class Conv3x3(SpectralLayer):
         if self.resample == "down":
             outputs = downsample(outputs)
         return self.add_bias(outputs)
+
+
+class Conv5x5(Conv3x3):
+    """The same with a 5x5 kernel."""
+
+    size = 5

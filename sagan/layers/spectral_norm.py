@@ -66,8 +66,13 @@ class SpectralLayer(keras.layers.Layer):
         self.use_bias = use_bias
         self.spectral_norm = spectral_norm
 
-    def add_kernel(self, shape):
-        """Creates the variables: kernel `[*shape, filters]`, bias and `u`."""
+    def add_kernel(self, shape, power_iteration=True):
+        """Creates the variables: kernel `[*shape, filters]`, bias and `u`.
+
+        Args:
+            shape: Shape of the kernel without its last axis.
+            power_iteration: Whether the norm needs a `u`.
+        """
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*shape, self.filters),
@@ -81,7 +86,7 @@ class SpectralLayer(keras.layers.Layer):
                 initializer="zeros",
                 autocast=False,
             )
-        if self.spectral_norm:
+        if self.spectral_norm and power_iteration:
             self.u = self.add_weight(
                 name="u",
                 shape=(1, self.filters),
@@ -136,5 +141,5 @@ def kernel_layers(network):
 
 
 def spectral_layers(network):
-    """Returns the layers of a network whose kernel is normalised."""
-    return [layer for layer in kernel_layers(network) if layer.spectral_norm]
+    """Returns the layers of a network that keep a singular vector `u`."""
+    return [layer for layer in kernel_layers(network) if hasattr(layer, "u")]

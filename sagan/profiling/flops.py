@@ -19,6 +19,7 @@ _SCOPES = {
     "spectral norm": {"spectral_norm"},
     "resampling": {"upsample", "downsample"},
     "3x3 convolutions": {"conv3x3", "conv"},
+    "other convolutions": {"conv5x5", "depthwise_conv3x3"},
     "1x1 convolutions": {
         "pointwise", "shortcut", "f", "g", "h", "v", "reduce", "expand",
     },
@@ -142,6 +143,10 @@ def _patch(kernel):
     return math.prod(kernel.shape[:3])
 
 
+def _window(kernel):
+    return math.prod(kernel.shape[:2])
+
+
 def _flops(op):
     # A convolution multiplies a patch for each number on the filters' side.
     if op.type == "Conv2D":
@@ -150,6 +155,13 @@ def _flops(op):
         return 2 * _size(op.inputs[2]) * _patch(op.inputs[1])
     if op.type == "Conv2DBackpropFilter":
         return 2 * _size(op.inputs[2]) * _patch(op.outputs[0])
+    # A depthwise one has a kernel [height, width, channels, 1].
+    if op.type == "DepthwiseConv2dNative":
+        return 2 * _size(op.outputs[0]) * _window(op.inputs[1])
+    if op.type == "DepthwiseConv2dNativeBackpropInput":
+        return 2 * _size(op.inputs[2]) * _window(op.inputs[1])
+    if op.type == "DepthwiseConv2dNativeBackpropFilter":
+        return 2 * _size(op.inputs[2]) * _window(op.outputs[0])
     if op.type in ("MatMul", "BatchMatMulV2"):
         transposed = op.get_attr(
             "transpose_a" if op.type == "MatMul" else "adj_x"

@@ -9,7 +9,14 @@ from sagan.config import parse_config
 from sagan.layers import pointwise
 from sagan.layers.numerics import check_networks, deviations
 from sagan.layers.numerics.check import check_operations
-from sagan.layers.numerics.operations import CONV, UP, Operation
+from sagan.layers.numerics.operations import (
+    CONV,
+    CONV5,
+    DEPTHWISE,
+    UP,
+    Operation,
+    network_operations,
+)
 from sagan.layers.spectral_norm import SpectralLayer
 from sagan.training.train import train
 
@@ -144,6 +151,23 @@ def test_networks_are_right_here_and_left_as_they_were(precision, mode):
     assert text.startswith(f"conv2d and convolutions in {dtype}")
     after = [v.numpy() for network in networks for v in network.variables]
     np.testing.assert_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ("separable", (DEPTHWISE, "float32", (3, 3, 1, 8))),
+        ("inception", (CONV5, "bfloat16", (5, 5, 1, 1))),
+    ],
+)
+def test_the_layers_of_other_blocks_are_checked(block, expected):
+    discriminator = make_gan(
+        base_channels=4, precision="mixed_bfloat16", block=block
+    ).discriminator
+    operations = network_operations(discriminator, 8)
+    found = {(o.name, o.dtype, o.kernel) for o in operations}
+    assert expected in found
+    check_operations(operations, MACHINE)
 
 
 def test_a_run_is_refused_before_its_first_step(tmp_path, monkeypatch):

@@ -127,11 +127,13 @@ def test_mixed_precision_keeps_the_weights_in_float32(implementation, dtype):
 
 
 def test_the_example_of_the_docs():
-    """docs/pointwise.md: 56 and 8 parameters, 4x4 and 6x6 outputs."""
+    """docs/pointwise.md: 56 and 8 parameters, ReLU at 16 and 36 positions."""
     image = tf.random.stateless_normal([1, 6, 6, 3], [0, 1])
     wide = keras.layers.Conv2D(2, 3)
     assert wide(image).shape == (1, 4, 4, 2)
     assert wide.count_params() == 56
+    for layer, positions in ((wide, 16), (Pointwise(2), 36)):
+        assert np.prod(tf.nn.relu(layer(image)).shape[1:3]) == positions
 
     layer = Pointwise(2, spectral_norm=False)
     outputs = layer(image).numpy()

@@ -51,6 +51,7 @@ def check_equal(expected, found):
         {"precision": "mixed_bfloat16"},
         # Together with micro-batches and with attention in blocks.
         {"accumulation": 2, "query_block": 32},
+        {"block": "separable", "recalibrate": True},
     ],
     ids=str,
 )

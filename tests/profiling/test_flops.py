@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from tiny_gan import make_gan
 
+from sagan.layers.depthwise import depthwise_conv
 from sagan.layers.pointwise import IMPLEMENTATIONS
 from sagan.profiling.flops import PARTS, flops_by_part, graph_costs, part_of
 from sagan.profiling.step import trace_updates
@@ -50,6 +51,13 @@ def test_a_transposed_convolution_counts_a_patch_for_each_input_pixel():
     once = 2 * (2 * 4 * 3 * 5) * (4 * 4 * 7)
     assert flops(convolve, *sizes) == once
     assert flops(with_gradients(convolve), *sizes) == 3 * once
+
+
+def test_a_depthwise_convolution_counts_a_window_for_each_output():
+    sizes = (2, 4, 3, 5), (3, 3, 1, 5)
+    once = 2 * (2 * 4 * 3 * 5) * 9
+    assert flops(depthwise_conv, *sizes) == once
+    assert flops(with_gradients(depthwise_conv), *sizes) == 3 * once
 
 
 @pytest.mark.parametrize("implementation", sorted(IMPLEMENTATIONS))

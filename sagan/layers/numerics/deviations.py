@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sagan.layers.conv import conv_downsample, upsample_conv
+from sagan.layers.depthwise import depthwise_conv
 from sagan.layers.numerics.exact import (
     POOLED,
     UPSAMPLED,
@@ -15,7 +16,15 @@ from sagan.layers.numerics.exact import (
     exact_bias,
     exact_results,
 )
-from sagan.layers.numerics.operations import BIAS, CONV, DOWN, UP, Operation
+from sagan.layers.numerics.operations import (
+    BIAS,
+    CONV,
+    CONV5,
+    DEPTHWISE,
+    DOWN,
+    UP,
+    Operation,
+)
 from sagan.layers.pointwise import IMPLEMENTATIONS, grouped
 from sagan.layers.spectral_norm import SpectralLayer
 
@@ -180,8 +189,10 @@ def _apply(operation, inputs, kernel):
         return upsample_conv(inputs, kernel)
     if name == DOWN:
         return conv_downsample(inputs, kernel)
+    if name == DEPTHWISE:
+        return depthwise_conv(inputs, kernel)
     kernel = tf.cast(kernel, inputs.dtype)
-    if name == CONV:
+    if name in (CONV, CONV5):
         return tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
     if name == BIAS:
         layer = SpectralLayer(inputs.shape[-1], dtype=operation.dtype)

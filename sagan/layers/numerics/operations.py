@@ -5,12 +5,15 @@ import itertools
 import math
 
 from sagan.layers.attention import SelfAttention
-from sagan.layers.conv import Conv3x3
+from sagan.layers.conv import Conv3x3, Conv5x5
+from sagan.layers.depthwise import DepthwiseConv3x3
 from sagan.layers.pointwise import Pointwise
 
-CONV = "3x3 convolution"
+CONV, CONV5 = "3x3 convolution", "5x5 convolution"
 UP, DOWN = "transposed convolution", "strided convolution"
+DEPTHWISE = "depthwise convolution"
 BIAS = "bias"
+_OTHERS = (CONV, CONV5, UP, DOWN, DEPTHWISE, BIAS)
 # A sum in bfloat16 stops growing after some hundred terms, in float16 after
 # some thousand.
 _MOST_POSITIONS, _FEWEST_POSITIONS = 2**13, 2**10
@@ -25,7 +28,7 @@ class Operation:
     """A convolution, or the addition of a bias.
 
     Attributes:
-        name: `CONV`, `UP`, `DOWN`, `BIAS` or a pointwise implementation.
+        name: A constant of this module or a pointwise implementation.
         dtype: Dtype of the computation.
         inputs: `(batch, height, width, channels)`.
         kernel: `(k, k, channels // groups, filters)`; `(channels,)` for a bias.
@@ -41,7 +44,7 @@ class Operation:
 
     @property
     def is_pointwise(self) -> bool:
-        return self.name not in (CONV, UP, DOWN, BIAS)
+        return self.name not in _OTHERS
 
     @property
     def outputs(self) -> tuple[int, int, int, int]:
@@ -67,7 +70,7 @@ def network_operations(network, images: int) -> list[Operation]:
     """Returns representative convolutions and biases of a network.
 
     Every pointwise layer, with each pair of channels and filters at its
-    largest resolution; and the narrowest and a wide one of each kind of 3x3
+    largest resolution; and the narrowest and a wide one of each other kind of
     convolution and of the biases. Dense layers and the products of the
     attention are not included. The batch is reduced to save time.
 
@@ -100,7 +103,7 @@ def _operations(network, images):
     for layer in network._flatten_layers():  # Keras has no public walk.
         if isinstance(layer, SelfAttention) and layer.fused:
             yield _fused(layer, images)
-        if not isinstance(layer, Pointwise | Conv3x3):
+        if not isinstance(layer, Pointwise | Conv3x3 | DepthwiseConv3x3):
             continue
         operation = _operation(layer, images)
         yield operation
@@ -108,6 +111,7 @@ def _operations(network, images):
             yield dataclasses.replace(
                 operation,
                 name=BIAS,
+                dtype=layer.compute_dtype,
                 inputs=operation.outputs,
                 kernel=(layer.filters,),
             )
@@ -116,18 +120,19 @@ def _operations(network, images):
 def _operation(layer, images):
     """Returns the operation of a layer, without its bias."""
     _, height, width, channels = layer.get_build_config()["input_shape"]
+    dtype = layer.compute_dtype
     if isinstance(layer, Pointwise):
         name = layer.implementation
-    elif layer.resample == "up" and not layer.fused:
-        name, height, width = CONV, 2 * height, 2 * width
+    elif isinstance(layer, Conv3x3) and layer.fused and layer.resample:
+        name = {"up": UP, "down": DOWN}[layer.resample]
     else:
-        name = {"up": UP, "down": DOWN}.get(
-            layer.fused and layer.resample, CONV
-        )
+        name = CONV5 if isinstance(layer, Conv5x5) else CONV
+        if isinstance(layer, DepthwiseConv3x3):
+            name, dtype = DEPTHWISE, "float32"
+        if layer.resample == "up":
+            height, width = 2 * height, 2 * width
     inputs = (images, height, width, channels)
-    return Operation(
-        name, layer.compute_dtype, inputs, tuple(layer.kernel.shape)
-    )
+    return Operation(name, dtype, inputs, tuple(layer.kernel.shape))
 
 
 def _fused(attention, images):
