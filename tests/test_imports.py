@@ -10,6 +10,7 @@ COMMANDS = {
     "attention",
     "classifier",
     "evaluate",
+    "feature_maps",
     "launch",
     "sample",
     "summary",

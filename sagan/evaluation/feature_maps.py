@@ -1,0 +1,133 @@
+"""Feature maps of any layer of a run's networks, for generated images."""
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+
+from sagan.discriminator import build_discriminator
+from sagan.evaluation.runs import find_steps
+from sagan.evaluation.samples import restored_generator
+from sagan.latents import fixed_inputs
+from sagan.layers.initialization import layer_paths
+from sagan.layers.recorder import wrapped
+from sagan.runs.attention_pictures import stack
+from sagan.runs.checkpoints import restore_network
+from sagan.runs.feature_pictures import draw_channels
+from sagan.runs.record import class_numbers
+
+
+def feature_maps(
+    network, name: str, inputs, labels
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Calls a network for inference and records one of its layers.
+
+    Args:
+        network: A `Generator` or a `Discriminator`.
+        name: Where the network holds the layer, as "blocks[0].conv1": the name
+            that `sagan.summary` prints.
+        inputs: Latents or images, as the network takes them.
+        labels: `[n]`, integer.
+
+    Returns:
+        The layer's inputs and its outputs, `[n, height, width, channels]`,
+        float32, and what the network returns.
+
+    Raises:
+        ValueError: If there is no such layer, it has no maps, or it is not
+            called.
+    """
+    layers = layer_paths(network)
+    if name not in layers:
+        nearest = difflib.get_close_matches(name, layers, n=1, cutoff=0.0)
+        raise ValueError(
+            f"Unknown layer {name!r} of the {network.name}. Did you mean "
+            f"{nearest[0]!r}? There are {', '.join(layers)}."
+        )
+    seen = []
+
+    def record(layer, call, features, *args, **kwargs):
+        outputs = call(features, *args, **kwargs)
+        seen.extend((features, outputs))
+        return outputs
+
+    with wrapped([layers[name]], "call", record):
+        returned = network(inputs, labels, training=False)
+    if not seen:
+        raise ValueError(
+            f"The {network.name} computes {name} together with other layers: "
+            f"bind build_{network.name}.fused_fgh = False to see it."
+        )
+    if any(features.shape.rank != 4 for features in seen):
+        raise ValueError(
+            f"Layer {name} of the {network.name} maps {seen[0].shape} to "
+            f"{seen[1].shape}: expected one between features with positions, "
+            "[batch, height, width, channels]."
+        )
+    maps = (np.asarray(features, np.float32) for features in seen)
+    return *maps, returned.numpy()
+
+
+def picture_of_layer(
+    workdir,
+    network: str,
+    layer: str,
+    num_images: int,
+    num_channels: int,
+    classes: Sequence[str],
+    seed: int,
+    step: str,
+    ema: bool,
+) -> np.ndarray:
+    """Draws what goes into and comes out of a layer, by channels.
+
+    The config of the run is parsed already.
+
+    Args:
+        workdir: Folder of the run.
+        network: "generator", or "discriminator" for that of generated images.
+        layer: As `name` of `feature_maps`.
+        num_images: Number of generated images.
+        num_channels: How many channels to draw, those with most energy.
+        classes: Classes of the images, by name or number; empty for all.
+        seed: Seed for the latents.
+        step: "last", "best" or a step.
+        ema: Whether to take the moving average of the generator's weights.
+
+    Returns:
+        The picture, `[height, width, 3]`, uint8.
+
+    Raises:
+        ValueError: As `feature_maps`, or if there is no such checkpoint or
+            class.
+    """
+    folder, (number, *others) = find_steps(workdir, step)
+    if others:
+        raise ValueError(
+            f"--step is {step!r}: expected last, best or a step, as a picture "
+            "is of one checkpoint."
+        )
+    generator, _, _ = restored_generator(
+        workdir, number, ema, folder.name, mode="eager"
+    )
+    numbers = class_numbers(workdir, classes, generator.num_classes)
+    latents, labels = fixed_inputs(generator, num_images, seed, 1, numbers)
+    if network == "generator":
+        before, after, images = feature_maps(generator, layer, latents, labels)
+    else:
+        discriminator = build_discriminator()
+        restore_network(folder, discriminator, "discriminator", number)
+        images = generator(latents, labels).numpy()
+        before, after, _ = feature_maps(discriminator, layer, images, labels)
+    where = f"{network} {layer}, step {number}"
+    return stack(
+        [
+            draw_channels(
+                f"{what} of {where}, {'x'.join(map(str, maps.shape[1:]))}",
+                images,
+                maps,
+                num_channels,
+            )
+            for what, maps in (("Input", before), ("Output", after))
+        ]
+    )

@@ -1,0 +1,95 @@
+"""Feature maps of layers: what is recorded, and how it is drawn."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from random_weights import draw_inputs, randomize
+from tiny_gan import make_gan, make_generator
+
+from sagan.evaluation.feature_maps import feature_maps
+from sagan.runs.feature_pictures import (
+    channel_energies,
+    colour,
+    draw_channels,
+)
+
+
+@pytest.fixture(scope="module")
+def gan():
+    gan = make_gan(fused_fgh=True)
+    for network in (gan.generator, gan.discriminator):
+        randomize(network)
+    return gan
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "shapes"),
+    [
+        ("generator", "blocks[1].shortcut", ((8, 8, 8), (8, 8, 8))),
+        ("generator", "blocks[1]", ((8, 8, 8), (16, 16, 8))),
+        ("generator", "attentions[2].v", ((16, 16, 4), (16, 16, 8))),
+        ("discriminator", "blocks[0].conv1", ((32, 32, 3), (32, 32, 4))),
+    ],
+)
+def test_what_a_layer_makes_of_its_input(gan, network, name, shapes):
+    network = getattr(gan, network)
+    inputs, labels = draw_inputs(network)
+    before, after, returned = feature_maps(network, name, inputs, labels)
+    assert (before.shape[1:], after.shape[1:]) == shapes
+    np.testing.assert_array_equal(returned, network(inputs, labels))
+    if name.endswith((".shortcut", ".v")):
+        # A matrix at every position, by hand.
+        block, _, inner = name.partition("].")
+        kind, _, i = block.partition("[")
+        layer = getattr(getattr(network, kind)[int(i)], inner)
+        expected = before @ layer.effective_kernel().numpy()[0, 0]
+        if layer.use_bias:
+            expected += layer.bias.numpy()
+        np.testing.assert_allclose(after, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("blocks[1].conv3", "Did you mean 'blocks[1].conv[12]'.*shortcut"),
+        ("", "Unknown layer ''"),
+        ("dense", "dense of the generator maps .*expected .*height, width"),
+        ("attentions[2].f", "build_generator.fused_fgh = False"),
+    ],
+)
+def test_a_layer_without_maps_is_refused(gan, name, words):
+    with pytest.raises(ValueError, match=words.replace("[1]", r"\[1\]")):
+        feature_maps(gan.generator, name, *draw_inputs(gan.generator))
+
+
+def test_strong_channels_come_first_and_signs_have_colours():
+    maps = np.zeros((2, 4, 4, 3))
+    maps[..., 0], maps[0, ..., 2] = -1.0, 2.0
+    shares = channel_energies(maps)
+    np.testing.assert_allclose(shares, [1 / 3, 0.0, 2 / 3])
+    np.testing.assert_array_equal(channel_energies(0 * maps), [0, 0, 0])
+    images = np.zeros((2, 8, 8, 1))
+    picture = draw_channels("Output", images, maps, 8)
+    # Image, channel 2, channel 0; channel 2 is zero in the second image.
+    cell = 68
+    row, columns = 28 + 32, [32 + cell * i for i in range(4)]
+    red, blue, white = colour(np.array([[1.0, -1.0, 0.0]]))[0]
+    assert (white == 255).all()
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+    for top, expected in ((row, red), (row + cell, white)):
+        np.testing.assert_array_equal(picture[top, columns[1]], expected)
+        np.testing.assert_array_equal(picture[top, columns[2]], blue)
+        np.testing.assert_array_equal(picture[top, columns[3]], white)
+        assert (picture[top, columns[0]] == 128).all()
+    fewer = draw_channels("Output", images, maps, 1)
+    assert fewer.shape[0] == picture.shape[0]
+
+
+def test_maps_in_low_precision_are_drawn_as_float32():
+    generator = make_generator(precision="mixed_bfloat16")
+    inputs = draw_inputs(generator)
+    before, after, _ = feature_maps(generator, "conv", *inputs)
+    assert before.dtype == after.dtype == np.float32
+    assert after.shape == (2, 32, 32, 3)
+    assert tf.reduce_all(tf.math.is_finite(after))
