@@ -18,7 +18,9 @@ from sagan.profiling.flops import (
 from sagan.profiling.tracing import trace_network
 
 REST = "relu, sums, resampling"
-_LINE = "{:25}{:>11}{:>12}{:>10}{:>10}{:>12}"
+# Without the name, whose column is as wide as the longest.
+_LINE = "{:>11}{:>12}{:>10}{:>10}{:>12}"
+_NARROWEST = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,19 +169,26 @@ def layer_table(
             _sums(*pointwise), _sums(plain, rewritten), strict=True
         )
     ]
+    names = [row.name for row in rewritten]
+    width = max(_NARROWEST, *(len(name) + 1 for name in names))
+    lines = [
+        (f"{title}, one image", _LINE.format(*head)),
+        *(
+            (row.name, _numbers(row.shape, [others[row.name]], [row]))
+            for row in rewritten
+        ),
+        ("total", _numbers((), plain, rewritten)),
+        ("share of 1x1 convolutions", _LINE.format("", *shares)),
+    ]
     return [
-        f"{'million multiply-adds':>68}{'MB':>12}",
-        _LINE.format(f"{title}, one image", *head),
-        *(_line(r.name, r.shape, [others[r.name]], [r]) for r in rewritten),
-        _line("total", (), plain, rewritten),
-        _LINE.format("share of 1x1 convolutions", "", *shares),
+        f"{'':{width}}{'million multiply-adds':>43}{'MB':>12}",
+        *(f"{name:{width}}{numbers}" for name, numbers in lines),
     ]
 
 
-def _line(name, shape, plain, rewritten):
+def _numbers(shape, plain, rewritten):
     parameters, *others = _sums(plain, rewritten)
     return _LINE.format(
-        name,
         "x".join(map(str, shape)),
         f"{parameters:,}",
         *(f"{value / 1e6:,.2f}" for value in others),

@@ -4,7 +4,12 @@ import pytest
 
 from sagan.discriminator import build_discriminator
 from sagan.generator import build_generator
-from sagan.profiling.layer_table import REST, layer_costs
+from sagan.profiling.layer_table import (
+    REST,
+    LayerCost,
+    layer_costs,
+    layer_table,
+)
 
 SETTINGS = {
     "image_size": 32,
@@ -77,3 +82,14 @@ def test_merged_layers_are_less_work_and_the_same_weights(generator_rows):
         )
     total = [sum(r.multiply_adds for r in t.values()) for t in generator_rows]
     assert 4 / 9 < total[1] / total[0] < 0.8
+
+
+def test_the_columns_are_aligned_however_long_the_names():
+    for name in ("conv", f"blocks[0].{'x' * 40}"):
+        rows = [
+            LayerCost(name, (8, 8, 64), 10, 20, 30, True),
+            LayerCost(REST, (), 0, 0, 1, False),
+        ]
+        lines = layer_table("generator", rows, rows)
+        (length,) = set(map(len, lines))
+        assert length == max(25, len(name) + 1) + 55
