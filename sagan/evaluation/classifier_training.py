@@ -19,6 +19,7 @@ from sagan.config import (
     NonNegative,
     checked,
 )
+from sagan.config.paths import image_folder
 from sagan.data import make_dataset
 from sagan.evaluation.classifier import (
     CLASSIFIER_FILE,
@@ -52,6 +53,7 @@ def train_classifier(
     weight_decay: NonNegative = 5e-3,
     max_shift: Natural = 0,
     test_split: str = "test",
+    test_data: str | None = None,
     seed: Natural = 0,
     targets: Targets = "labels",
 ) -> Classifier:
@@ -73,6 +75,8 @@ def train_classifier(
         weight_decay: Fraction of each weight that a step at rate 1 subtracts.
         max_shift: Largest shift of training images in pixels.
         test_split: Split of the dataset that measures the accuracy.
+        test_data: Name of a dataset that does instead, all of it; for image
+            folders, which have no splits.
         seed: Seed for initial weights, shifts and dropout; order and flips use
             `make_dataset.seed`.
         targets: What it learns: "labels", or for data without any "rotation",
@@ -95,7 +99,9 @@ def train_classifier(
     # Features compare across machines: float32 on a GPU too.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.utils.set_random_seed(seed)
-    train, test = _open_splits(test_split, data_dir, download, targets)
+    train, test = _open_splits(
+        test_split, test_data, data_dir, download, targets
+    )
     num_classes, learnt = train.num_classes, train.describe()
     if targets == "rotation":
         num_classes, turned = 4, turned_batches
@@ -125,7 +131,7 @@ def train_classifier(
             dataset=train.name,
             data=learnt,
             targets=targets,
-            test_split=test_split,
+            test_split=test_data or test_split,
             test_accuracy=right / seen,
             num_test_images=seen,
             minimum_accuracy=minimum_accuracy,
@@ -168,8 +174,15 @@ def _describe(classifier):
     )
 
 
-def _open_splits(test_split, data_dir, download, targets):
-    """Returns the training split of the config and the test split."""
+def _open_splits(test_split, test_data, data_dir, download, targets):
+    """Returns the images of the config to train on, and those to test on."""
+    name = gin.get_bindings("make_dataset").get("name", "")
+    if image_folder(name) and not test_data:
+        raise ValueError(
+            f"{name!r} has no split to test on: bind "
+            "train_classifier.test_data to a folder of other images, as "
+            "'folder:PATH'."
+        )
     source = {"data_dir": data_dir, "download": download}
     train = make_dataset(**source)
     if targets == "labels" and not train.num_classes:
@@ -178,7 +191,16 @@ def _open_splits(test_split, data_dir, download, targets):
             "make_dataset.num_classes to the number of its classes, or "
             "train_classifier.targets to 'rotation' if it has none."
         )
-    return train, make_dataset(split=test_split, flip=False, **source)
+    which = {"name": test_data} if test_data else {"split": test_split}
+    test = make_dataset(flip=False, **which, **source)
+    learnt, asked = (x.identity.class_names for x in (train, test))
+    if train.num_classes and list(learnt) != list(asked):
+        raise ValueError(
+            f"The classes of {train.name!r} are {', '.join(learnt)}, those of "
+            f"{test.name!r} {', '.join(asked)}: expected the same, in the same "
+            "order."
+        )
+    return train, test
 
 
 def _in_float32(network):

@@ -46,6 +46,12 @@ def _check_classes(network, dataset, split, found_by_name):
             other classes.
     """
     if not network.data:
+        if found_by_name:
+            logging.warning(
+                "%s does not say which data it was trained on, as one of an "
+                "older version: that it belongs to %s is not checked.",
+                *(network.name, dataset.identity.full_name),
+            )
         return
     names = dataset.identity.class_names
     learnt = network.data.get("classes", list(names))  # None of rotations.

@@ -237,7 +237,7 @@ def make_evaluation(
         "num_floor": other.count,
         **named,
     }
-    class_counts = _class_counts(real, dataset.num_classes, labels)
+    class_counts = _class_counts(real, dataset, labels)
     evaluation = Evaluation(
         *(network, real, {}, description, num_samples, dataset.num_classes),
         *(seed, kept, strategy, class_counts, published, fid_infinity),
@@ -288,15 +288,16 @@ def _score_real(reference, other, evaluation):
     return scores
 
 
-def _class_counts(real, num_classes, labels):
+def _class_counts(real, dataset, labels):
     """Returns real images per class if labels are to be drawn from them."""
-    if not num_classes:
+    if not dataset.num_classes:
         return None
-    counts = np.zeros(num_classes, np.int64)
+    counts = np.zeros(dataset.num_classes, np.int64)
     counts[: len(real.class_counts)] = real.class_counts
     if labels == "data":
         return counts
-    if text := describe_imbalance(counts, "make_evaluation.labels"):
+    names = dataset.identity.class_names
+    if text := describe_imbalance(counts, "make_evaluation.labels", names):
         logging.warning(text)
     return None
 

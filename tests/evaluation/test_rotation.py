@@ -1,5 +1,7 @@
 """Features of data without labels: a network that learns rotations."""
 
+import dataclasses
+
 import gin
 import numpy as np
 import pytest
@@ -70,3 +72,12 @@ def test_labels_are_needed_without_it(tmp_path):
     with pytest.raises(ValueError, match="targets to 'rotation' if it has no"):
         train_classifier(str(tmp_path / "run"))
     gin.clear_config()
+
+
+def test_a_classifier_that_does_not_name_its_data_is_warned_of(folder, caplog):
+    network = dataclasses.replace(open_features(folder), data=None)
+    dataset = make_dataset(
+        name="synthetic", image_size=32, batch_size=4, num_examples=8
+    )
+    check_network(network, dataset, "train", found_by_name=True)
+    assert "does not say which data it was trained on" in caplog.text
