@@ -186,14 +186,13 @@ def make_evaluation(
     strategy = strategy or tf.distribute.get_strategy()
     mirrored = is_mirrored(strategy)
     published = PROTOCOLS[protocol]
+    source = features or published.features
     if strategy.num_replicas_in_sync > 1 and not mirrored:
         check_chief_can_score(labels, published)
     # Before the data, which may take long: a missing network is noticed first.
     with strategy.scope() if mirrored else contextlib.nullcontext():
         network = open_features(
-            features or published.features,
-            published.preprocessing,
-            published.biased_logits,
+            source, published.preprocessing, published.biased_logits
         )
     named = describe_published(
         *(protocol, network.name), features=features, num_samples=num_samples,
@@ -202,8 +201,7 @@ def make_evaluation(
     num_samples = num_samples or published.num_samples
     split = split or config_split()
     dataset = open_real(split, data_dir)
-    found_by_name = (features or published.features) == "classifier"
-    check_network(network, dataset, split, found_by_name)
+    check_network(network, dataset, split, source == "classifier")
     if mirrored:  # With several workers, only the chief embeds.
         parallel = run_on_replicas(network.embed, strategy)
         network = dataclasses.replace(network, embed=parallel)
