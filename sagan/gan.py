@@ -13,7 +13,7 @@ from sagan.gradients import global_norm, gradients_of
 from sagan.latents import draw_latents, fold_in
 from sagan.layers.batch_norm import batch_norms
 from sagan.layers.spectral_norm import spectral_layers
-from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
+from sagan.objective import Objective
 
 
 class GAN:
@@ -54,6 +54,10 @@ class GAN:
             it saves.
         class_counts: Number of real images in each class, to draw labels of
             generated images in proportion; None for uniform labels.
+        objective: What the networks minimise; None for the hinge loss. With a
+            loss of pairs, generated images have the labels of the real ones
+            they are compared with, as in the code of R3GAN; a generator update
+            is on the real images of the discriminator update before it.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; the moving
     average is that of BigGAN-PyTorch's SAGAN recipe, not of the paper.
@@ -73,6 +77,7 @@ class GAN:
         joint_batch=True,
         accumulation=1,
         class_counts=None,
+        objective=None,
     ):
         self.generator = generator
         self.discriminator = discriminator
@@ -86,6 +91,7 @@ class GAN:
         self.joint_batch = joint_batch
         self.accumulation = accumulation
         self.class_counts = class_counts
+        self.objective = objective or Objective()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # Restoring a checkpoint fills only variables that exist.
         g_optimizer.build(generator.trainable_variables)
@@ -146,13 +152,14 @@ class GAN:
             Dict of scalars, float32; those of the discriminator are from its
             last update.
         """
-        d_steps, batch_size = images.shape[:2]
+        d_steps = images.shape[0]
         seed = fold_in([self.seed, 0], self.step)
         for i in range(d_steps):
-            drawn = self._draw_own(batch_size, fold_in(seed, i))
-            scalars = self.update_discriminator(images[i], labels[i], *drawn)
-        drawn = self._draw_own(batch_size, fold_in(seed, d_steps))
-        scalars |= self.update_generator(*drawn)
+            real = images[i], labels[i]
+            inputs = self.d_inputs(*real, fold_in(seed, i))
+            scalars = self.update_discriminator(*inputs)
+        inputs = self.g_inputs(*real, fold_in(seed, d_steps))
+        scalars |= self.update_generator(*inputs)
         scalars = self._average(scalars)
         self.update_ema()
         self.step.assign_add(1)
@@ -177,7 +184,7 @@ class GAN:
         return scalars | {"d_gradient_norm": norm}
 
     def d_gradients(self, images, labels, latents, fake_labels):
-        """Returns gradients of the discriminator's hinge loss, and scalars.
+        """Returns gradients of the discriminator's loss, and scalars.
 
         Moves the `u` of both networks, and the generator's moving moments.
         Arguments and scalars are those of `update_discriminator`.
@@ -186,7 +193,7 @@ class GAN:
 
         def loss(*batch):
             real_logits, fake_logits = self._discriminate(*batch)
-            loss = hinge_discriminator_loss(real_logits, fake_logits)
+            loss = self.objective.losses.discriminator(real_logits, fake_logits)
             return loss, {
                 "d_loss": loss,
                 "real_logits": tf.reduce_mean(real_logits),
@@ -219,37 +226,41 @@ class GAN:
         fake_logits = self.discriminator(fakes, fake_labels, training=False)
         return self.discriminator(images, labels, training=True), fake_logits
 
-    def update_generator(self, latents, labels):
+    def update_generator(self, latents, labels, images=None):
         """Updates the generator on one batch of fake images.
 
         Args:
             latents: `[batch, latent_dim]`, float32.
             labels: `[batch]`, int32.
+            images: Real images of these labels, for a loss of pairs.
 
         Returns:
             Dict of scalars, float32.
         """
-        gradients, scalars = self.g_gradients(latents, labels)
+        gradients, scalars = self.g_gradients(latents, labels, images)
         norm = apply_gradients(gradients, self.generator, self.g_optimizer)
         return scalars | {"g_gradient_norm": norm}
 
-    def g_gradients(self, latents, labels):
-        """Returns gradients of the generator's hinge loss, and scalars.
+    def g_gradients(self, latents, labels, images=None):
+        """Returns gradients of the generator's loss, and scalars.
 
         Moves the generator's `u` and moving moments. Arguments and scalars are
         those of `update_generator`.
         """
 
-        def loss(latents, labels):
+        def loss(latents, labels, *images):
             fakes = self.generator(latents, labels, training=True)
-            logits = self.discriminator(fakes, labels, training=False)
-            loss = hinge_generator_loss(logits)
+            logits = [
+                self.discriminator(each, labels, training=False)
+                for each in (fakes, *images)
+            ]
+            loss = self.objective.losses.generator(*logits)
             return loss, {"g_loss": loss}
 
         return gradients_of(
             loss,
             self.generator,
-            (latents, labels),
+            (latents, labels) if images is None else (latents, labels, images),
             self.g_optimizer.scale_loss,
             self.accumulation,
         )
@@ -308,10 +319,32 @@ class GAN:
             self.class_counts,
         )
 
-    def _draw_own(self, batch_size, seed):
-        """Returns this replica's part of what the global batch draws."""
-        drawn = self.draw_latents(batch_size * num_replicas(), seed)
-        return replica_slice(drawn, batch_size)
+    def d_inputs(self, images, labels, seed):
+        """Returns arguments of `update_discriminator`, drawn from a seed.
+
+        Args:
+            images: Real images of this replica.
+            labels: Their labels.
+            seed: Seed of the global batch, `[2]`, integer.
+        """
+        return images, labels, *self._draw_own(labels, seed)
+
+    def g_inputs(self, images, labels, seed):
+        """Returns arguments of `update_generator`, likewise."""
+        drawn = self._draw_own(labels, seed)
+        return (*drawn, images) if self.objective.losses.paired else drawn
+
+    def _draw_own(self, labels, seed):
+        """Returns this replica's part of what the global batch draws.
+
+        Args:
+            labels: Of the real images that the generated ones are paired with.
+            seed: Seed, `[2]`, integer.
+        """
+        size = labels.shape[0]
+        drawn = self.draw_latents(size * num_replicas(), seed)
+        latents, fake_labels = replica_slice(drawn, size)
+        return latents, labels if self.objective.losses.paired else fake_labels
 
 
 def update_average(average, network, decay: tf.Tensor) -> None:

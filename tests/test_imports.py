@@ -37,11 +37,20 @@ MAY_IMPORT = {
     "discriminator": {"config", "layers"},
     "generator": {"config", "layers"},
     "gradients": {"config", "layers"},
-    "gan": {"distributed", "gradients", "latents", "layers", "losses"},
+    "objective": {"losses"},
+    "gan": {"distributed", "gradients", "latents", "layers", "objective"},
     "evaluation": PARTS - {"gan", "gradients", "training", "profiling"},
     "training": PARTS - {"profiling"},
 }
-NO_GIN = {"gan", "gradients", "latents", "layers", "losses", "metrics"}
+NO_GIN = {
+    "gan",
+    "gradients",
+    "latents",
+    "layers",
+    "losses",
+    "metrics",
+    "objective",
+}
 
 
 def imported(path):

@@ -1,10 +1,17 @@
-"""The hinge losses: values, gradients, dtypes."""
+"""The losses: values, gradients, dtypes."""
+
+from typing import get_args
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.losses import hinge_discriminator_loss, hinge_generator_loss
+from sagan.losses import (
+    LOSSES,
+    LossName,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+)
 
 REAL = [[2.0], [0.5], [-1.0], [1.0]]
 FAKE = [[-2.0], [0.5], [-0.25], [3.0]]
@@ -60,3 +67,43 @@ def test_losses_are_float32_whatever_the_logits(dtype):
     assert d_loss.dtype == g_loss.dtype == tf.float32
     assert g_loss.numpy() == -(32768.0 + 1.0) / 2
     assert d_loss.numpy() == 32769.0 + 2.0
+
+
+def log_sigmoid(values):
+    return -np.log1p(np.exp(-np.float64(values)))
+
+
+def test_losses_of_each_name_are_those_of_their_equations():
+    real, fake = np.float64(REAL), np.float64(FAKE)
+    expected = {
+        "hinge": (8.75 / 4, -1.25 / 4),
+        "non_saturating": (
+            -np.mean(log_sigmoid(real)) - np.mean(log_sigmoid(-fake)),
+            -np.mean(log_sigmoid(fake)),
+        ),
+        "wasserstein": (1.25 / 4 - 2.5 / 4, -1.25 / 4),
+        "relativistic": (
+            -np.mean(log_sigmoid(real - fake)),
+            -np.mean(log_sigmoid(fake - real)),
+        ),
+    }
+    assert expected.keys() == LOSSES.keys() == set(get_args(LossName))
+    real, fake = tf.constant(REAL), tf.constant(FAKE)
+    for name, (d_loss, g_loss) in expected.items():
+        loss = LOSSES[name]
+        logits = (fake, real) if loss.paired else (fake,)
+        losses = loss.discriminator(real, fake), loss.generator(*logits)
+        np.testing.assert_allclose(losses, (d_loss, g_loss), 1e-6, 0, name)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_large_logits_of_16_bits_have_a_finite_loss_in_float32(name):
+    logits = tf.constant([[60000.0], [-60000.0]], tf.float16)
+    loss = LOSSES[name]
+    values = [
+        loss.discriminator(logits, -logits),
+        loss.generator(*[logits, -logits][: 1 + loss.paired]),
+    ]
+    for value in values:
+        assert value.dtype == tf.float32
+        assert np.isfinite(value)

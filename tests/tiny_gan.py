@@ -31,6 +31,7 @@ def make_gan(
     joint_batch=True,
     accumulation=1,
     batch_norm="per_replica",
+    objective=None,
     **network,
 ):
     """Returns a GAN for 32x32 images; always with the same weights."""
@@ -47,6 +48,7 @@ def make_gan(
         jit_compile=jit_compile,
         joint_batch=joint_batch,
         accumulation=accumulation,
+        objective=objective,
     )
 
 

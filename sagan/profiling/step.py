@@ -126,7 +126,7 @@ def make_step(batch_size: int) -> Step:
     gan = make_config_gan()
     d_steps = train_settings()["d_steps"]
     images, labels = constant_batch(gan, d_steps, batch_size)
-    latents, fake_labels = gan.draw_latents(batch_size, [0, 0])
+    real = images[0], labels[0], [0, 0]
     tracing = time.perf_counter()
     functions = trace_updates(gan, batch_size)
     traced = time.perf_counter()
@@ -138,11 +138,10 @@ def make_step(batch_size: int) -> Step:
         gan,
         {
             "D update": functools.partial(
-                gan.update_discriminator,
-                *(images[0], labels[0], latents, fake_labels),
+                gan.update_discriminator, *gan.d_inputs(*real)
             ),
             "G update": functools.partial(
-                gan.update_generator, latents, fake_labels
+                gan.update_generator, *gan.g_inputs(*real)
             ),
             "step": step,
         },
@@ -174,14 +173,11 @@ def trace_updates(gan: GAN, batch_size: int) -> list:
         gan: The `GAN`.
         batch_size: Images in a batch.
     """
-    labels = tf.TensorSpec([batch_size], tf.int32)
-    latents = tf.TensorSpec([batch_size, gan.generator.latent_dim])
-    images = tf.TensorSpec([batch_size, *gan.discriminator.image_shape])
+    images = tf.zeros([batch_size, *gan.discriminator.image_shape])
+    real = images, tf.zeros([batch_size], tf.int32), [0, 0]
     return [
-        gan.update_discriminator.get_concrete_function(
-            images, labels, latents, labels
-        ),
-        gan.update_generator.get_concrete_function(latents, labels),
+        gan.update_discriminator.get_concrete_function(*gan.d_inputs(*real)),
+        gan.update_generator.get_concrete_function(*gan.g_inputs(*real)),
     ]
 
 

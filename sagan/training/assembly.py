@@ -1,9 +1,10 @@
 """Assembles networks and optimisers, and checks them against the data."""
 
+import gin
 import tensorflow as tf
 from absl import logging
 
-from sagan.config import settings_of
+from sagan.config import checked, settings_of
 from sagan.data import ImageDataset
 from sagan.discriminator import build_discriminator
 from sagan.distributed.replicas import check_replicas
@@ -13,8 +14,27 @@ from sagan.latents import describe_imbalance
 from sagan.layers.batch_norm import batch_norms
 from sagan.layers.initialization import initialize
 from sagan.layers.numerics import check_networks
+from sagan.losses import LossName
+from sagan.objective import Objective
 from sagan.optimizers import make_optimizers
 from sagan.runs.machine import describe_machine
+
+
+@gin.configurable
+@checked
+def make_objective(loss: LossName = "hinge") -> Objective:
+    """Makes what the networks minimise; by default SAGAN's, nothing added.
+
+    Args:
+        loss: "hinge", "non_saturating", "wasserstein" (whose Lipschitz bound
+            is left to spectral normalisation) or "relativistic", which compares
+            each generated image with a real one of its class: `train.labels`
+            has no effect then.
+
+    Raises:
+        ValueError: If a value is not among the possible ones.
+    """
+    return Objective(loss)
 
 
 def make_gan(
@@ -50,6 +70,7 @@ def make_gan(
         jit_compile=jit_compile,
         joint_batch=joint_batch,
         accumulation=accumulation,
+        objective=make_objective(),
     )
 
 
