@@ -4,6 +4,7 @@ import functools
 
 import tensorflow as tf
 
+from sagan.augmentation import flip_and_shift
 from sagan.distributed.replicas import (
     mean_over_replicas,
     num_replicas,
@@ -13,7 +14,7 @@ from sagan.gradients import global_norm, gradients_of
 from sagan.latents import draw_latents, fold_in
 from sagan.layers.batch_norm import batch_norms
 from sagan.layers.spectral_norm import spectral_layers
-from sagan.objective import Objective
+from sagan.objective import Objective, add_terms
 
 
 class GAN:
@@ -93,6 +94,10 @@ class GAN:
         self.class_counts = class_counts
         self.objective = objective or Objective()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        # Moving averages of the logits of real and of generated images.
+        self.anchors = None
+        if self.objective.lecam:
+            self.anchors = tf.Variable([0.0, 0.0], trainable=False)
         # Restoring a checkpoint fills only variables that exist.
         g_optimizer.build(generator.trainable_variables)
         d_optimizer.build(discriminator.trainable_variables)
@@ -165,7 +170,9 @@ class GAN:
         self.step.assign_add(1)
         return scalars
 
-    def update_discriminator(self, images, labels, latents, fake_labels):
+    def update_discriminator(
+        self, images, labels, latents, fake_labels, noise=None
+    ):
         """Updates the discriminator on one batch of real and of fake images.
 
         Args:
@@ -173,39 +180,33 @@ class GAN:
             labels: `[batch]`, int32.
             latents: Latents of the fake images, `[batch, latent_dim]`, float32.
             fake_labels: `[batch]`, int32.
+            noise: What the objective draws, `[batch, ...]`, float32, or None.
 
         Returns:
             Dict of scalars, float32, and of the pixels' moments.
         """
         gradients, scalars = self.d_gradients(
-            images, labels, latents, fake_labels
+            images, labels, latents, fake_labels, noise
         )
+        if self.objective.lecam:
+            means = scalars["real_logits"], scalars["fake_logits"]
+            self.objective.move_anchors(
+                self.anchors, mean_over_replicas(means), self.step
+            )
         norm = apply_gradients(gradients, self.discriminator, self.d_optimizer)
         return scalars | {"d_gradient_norm": norm}
 
-    def d_gradients(self, images, labels, latents, fake_labels):
+    def d_gradients(self, images, labels, latents, fake_labels, noise=None):
         """Returns gradients of the discriminator's loss, and scalars.
 
         Moves the `u` of both networks, and the generator's moving moments.
         Arguments and scalars are those of `update_discriminator`.
         """
         fakes = self.generator(latents, fake_labels, training=True)
-
-        def loss(*batch):
-            real_logits, fake_logits = self._discriminate(*batch)
-            loss = self.objective.losses.discriminator(real_logits, fake_logits)
-            return loss, {
-                "d_loss": loss,
-                "real_logits": tf.reduce_mean(real_logits),
-                "fake_logits": tf.reduce_mean(fake_logits),
-                "real_accuracy": _mean(real_logits > 0),
-                "fake_accuracy": _mean(fake_logits < 0),
-            }
-
         gradients, scalars = gradients_of(
-            loss,
+            self._d_loss,
             self.discriminator,
-            (images, labels, fakes, fake_labels),
+            (images, labels, fakes, fake_labels, noise),
             self.d_optimizer.scale_loss,
             self.accumulation,
         )
@@ -213,54 +214,101 @@ class GAN:
         scalars["fake_moments"] = pixel_moments(fakes)
         return gradients, scalars
 
-    def _discriminate(self, images, labels, fakes, fake_labels):
-        """Returns logits of real and of fake images; moves each `u` once."""
+    def _d_loss(self, images, labels, fakes, fake_labels, noise):
+        """Returns the discriminator's loss on a batch, and its scalars."""
+        objective, network = self.objective, self.discriminator
+        # Passes that leave `u` as it is come before the one that moves it,
+        # so that all have the same kernels.
+        real, fake = (images, labels), (fakes, fake_labels)
+        terms = objective.gradient_penalties(
+            network, real, fake, noise, self.step
+        )
+        images, fakes = (
+            objective.augment(each, noise, i)
+            for i, each in enumerate((images, fakes))
+        )
+        if objective.consistent:
+            moved = (
+                flip_and_shift(each, noise[:, i])
+                for i, each in enumerate((images, fakes))
+            )
+            others = self._discriminate(
+                *moved, labels, fake_labels, training=False
+            )
+        logits = self._discriminate(images, fakes, labels, fake_labels)
+        if objective.consistent:
+            terms |= objective.consistencies(logits, others)
+        terms |= objective.lecams(*logits, self.anchors, self.step)
+        terms |= objective.orthogonalities(network, "d")
+        real_logits, fake_logits = logits
+        loss = objective.losses.discriminator(real_logits, fake_logits)
+        scalars = {
+            "d_loss": loss,
+            "real_logits": tf.reduce_mean(real_logits),
+            "fake_logits": tf.reduce_mean(fake_logits),
+            "real_accuracy": _mean(real_logits > 0),
+            "fake_accuracy": _mean(fake_logits < 0),
+        }
+        return add_terms(loss, terms, scalars)
+
+    def _discriminate(self, images, fakes, labels, fake_labels, training=True):
+        """Returns logits of real and of fake images.
+
+        In training, each `u` moves once.
+        """
         if self.joint_batch:
             logits = self.discriminator(
                 tf.concat([images, fakes], 0),
                 tf.concat([labels, fake_labels], 0),
-                training=True,
+                training=training,
             )
             return tf.split(logits, 2)
         # In this order both start their power iteration from the same u.
         fake_logits = self.discriminator(fakes, fake_labels, training=False)
-        return self.discriminator(images, labels, training=True), fake_logits
+        logits = self.discriminator(images, labels, training=training)
+        return logits, fake_logits
 
-    def update_generator(self, latents, labels, images=None):
+    def update_generator(self, latents, labels, noise=None, images=None):
         """Updates the generator on one batch of fake images.
 
         Args:
             latents: `[batch, latent_dim]`, float32.
             labels: `[batch]`, int32.
+            noise: What the objective draws, `[batch, ...]`, float32, or None.
             images: Real images of these labels, for a loss of pairs.
 
         Returns:
             Dict of scalars, float32.
         """
-        gradients, scalars = self.g_gradients(latents, labels, images)
+        gradients, scalars = self.g_gradients(latents, labels, noise, images)
         norm = apply_gradients(gradients, self.generator, self.g_optimizer)
         return scalars | {"g_gradient_norm": norm}
 
-    def g_gradients(self, latents, labels, images=None):
+    def g_gradients(self, latents, labels, noise=None, images=None):
         """Returns gradients of the generator's loss, and scalars.
 
         Moves the generator's `u` and moving moments. Arguments and scalars are
         those of `update_generator`.
         """
+        objective = self.objective
 
-        def loss(latents, labels, *images):
+        def loss(latents, labels, noise, images):
             fakes = self.generator(latents, labels, training=True)
+            seen = [objective.augment(fakes, noise, 1)]
+            if objective.losses.paired:
+                seen.append(objective.augment(images, noise, 0))
             logits = [
                 self.discriminator(each, labels, training=False)
-                for each in (fakes, *images)
+                for each in seen
             ]
-            loss = self.objective.losses.generator(*logits)
-            return loss, {"g_loss": loss}
+            loss = objective.losses.generator(*logits)
+            terms = objective.orthogonalities(self.generator, "g")
+            return add_terms(loss, terms, {"g_loss": loss})
 
         return gradients_of(
             loss,
             self.generator,
-            (latents, labels) if images is None else (latents, labels, images),
+            (latents, labels, noise, images),
             self.g_optimizer.scale_loss,
             self.accumulation,
         )
@@ -292,7 +340,7 @@ class GAN:
 
     def trackables(self):
         """Returns all state by name: what a checkpoint has to hold."""
-        return {
+        parts = {
             "generator": self.generator,
             "discriminator": self.discriminator,
             "ema_generator": self.ema_generator,
@@ -300,13 +348,16 @@ class GAN:
             "d_optimizer": self.d_optimizer,
             "step": self.step,
         }
+        if self.objective.lecam:
+            parts["anchors"] = self.anchors
+        return parts
 
     def variables(self):
         """Returns the variables of all state."""
         parts = self.trackables()
-        step = parts.pop("step")
+        own = [parts.pop(name) for name in ("step", "anchors") if name in parts]
         variables = [v for part in parts.values() for v in part.variables]
-        return [*(variable.value for variable in variables), step]
+        return [*(variable.value for variable in variables), *own]
 
     def draw_latents(self, batch_size, seed):
         """Returns latents and labels for the generator, see `draw_latents`."""
@@ -332,7 +383,7 @@ class GAN:
     def g_inputs(self, images, labels, seed):
         """Returns arguments of `update_generator`, likewise."""
         drawn = self._draw_own(labels, seed)
-        return (*drawn, images) if self.objective.losses.paired else drawn
+        return *drawn, images if self.objective.losses.paired else None
 
     def _draw_own(self, labels, seed):
         """Returns this replica's part of what the global batch draws.
@@ -342,9 +393,16 @@ class GAN:
             seed: Seed, `[2]`, integer.
         """
         size = labels.shape[0]
-        drawn = self.draw_latents(size * num_replicas(), seed)
+        total = size * num_replicas()
+        drawn = self.draw_latents(total, seed)
         latents, fake_labels = replica_slice(drawn, size)
-        return latents, labels if self.objective.losses.paired else fake_labels
+        if self.objective.losses.paired:
+            fake_labels = labels
+        # After the streams of latents and labels.
+        noise = self.objective.draw(total, fold_in(seed, 2))
+        if noise is not None:
+            noise = replica_slice(noise, size)
+        return latents, fake_labels, noise
 
 
 def update_average(average, network, decay: tf.Tensor) -> None:

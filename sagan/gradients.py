@@ -33,7 +33,7 @@ def check_divides(accumulation: int, batch_size: int) -> None:
 def gradients_of(
     loss: Callable,
     network,
-    batch: Sequence[tf.Tensor],
+    batch: Sequence[tf.Tensor | None],
     scale_loss: Callable = lambda loss: loss,
     accumulation: int = 1,
 ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
@@ -50,7 +50,7 @@ def gradients_of(
         loss: Function of the tensors in `batch`; returns the loss and a dict
             of float32 scalars; may run `network` in training mode.
         network: Network whose trainable variables to differentiate.
-        batch: Tensors `[batch, ...]`.
+        batch: Tensors `[batch, ...]`, or None, which `loss` gets as it is.
         scale_loss: Function applied to the loss before differentiation.
         accumulation: Number of micro-batches, a divisor of the batch size.
 
@@ -77,23 +77,29 @@ def gradients_of(
     size = batch_size // accumulation
     # Split before the loop: XLA needs static shapes inside it.
     batch = [
-        tf.reshape(tensor, [accumulation, size, *tensor.shape[1:]])
+        None
+        if tensor is None
+        else tf.reshape(tensor, [accumulation, size, *tensor.shape[1:]])
         for tensor in batch
     ]
+
+    def part(i):
+        return [None if tensor is None else tensor[i] for tensor in batch]
+
     vectors = [layer.u for layer in spectral_layers(network)]
     starts = [tf.identity(u) for u in vectors]
 
     def add_micro_batch(i, sums):
         for u, start in zip(vectors, starts, strict=True):
             u.assign(start)
-        parts = compute(*(tensor[i] for tensor in batch))
+        parts = compute(*part(i))
         return i + 1, tf.nest.map_structure(tf.add, sums, parts)
 
     # The first runs before the loop, which needs the structure of its sums.
     _, sums = tf.while_loop(
         lambda i, _: i < accumulation,
         add_micro_batch,
-        (tf.constant(1), compute(*(tensor[0] for tensor in batch))),
+        (tf.constant(1), compute(*part(0))),
         parallel_iterations=1,
         maximum_iterations=accumulation - 1,
     )

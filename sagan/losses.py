@@ -90,7 +90,7 @@ def wasserstein_discriminator_loss(
 
     Args and Returns: as for `hinge_discriminator_loss`.
 
-    Source: Arjovsky et al. (2017), arXiv:1701.07875, equation 2;
+    Source: Arjovsky et al. (2017), arXiv:1701.07875;
     `wasserstein` in loss_lib.py of compare_gan. The Lipschitz bound is left to
     spectral normalisation.
     """
@@ -107,7 +107,7 @@ def relativistic_discriminator_loss(
     Args and Returns: as for `hinge_discriminator_loss`; row i of one is
     compared with row i of the other.
 
-    Source: Huang et al. (2025), arXiv:2501.05441, equation 2 with
+    Source: Huang et al. (2025), arXiv:2501.05441, section 2, with
     `f(t) = -log(1 + exp(-t))`, as in the code of R3GAN.
     """
     return _mean_softplus(_float32(fake_logits) - _float32(real_logits))

@@ -37,12 +37,22 @@ MAY_IMPORT = {
     "discriminator": {"config", "layers"},
     "generator": {"config", "layers"},
     "gradients": {"config", "layers"},
-    "objective": {"losses"},
-    "gan": {"distributed", "gradients", "latents", "layers", "objective"},
+    "augmentation": set(),
+    "penalties": set(),
+    "objective": {"augmentation", "layers", "losses", "penalties"},
+    "gan": {
+        "augmentation",
+        "distributed",
+        "gradients",
+        "latents",
+        "layers",
+        "objective",
+    },
     "evaluation": PARTS - {"gan", "gradients", "training", "profiling"},
     "training": PARTS - {"profiling"},
 }
 NO_GIN = {
+    "augmentation",
     "gan",
     "gradients",
     "latents",
@@ -50,6 +60,7 @@ NO_GIN = {
     "losses",
     "metrics",
     "objective",
+    "penalties",
 }
 
 

@@ -1,10 +1,21 @@
 """Assembles networks and optimisers, and checks them against the data."""
 
+from collections.abc import Sequence
+from typing import get_args
+
 import gin
 import tensorflow as tf
 from absl import logging
 
-from sagan.config import checked, settings_of
+from sagan.augmentation import AugmentationName
+from sagan.config import (
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    checked,
+    settings_of,
+)
 from sagan.data import ImageDataset
 from sagan.discriminator import build_discriminator
 from sagan.distributed.replicas import check_replicas
@@ -22,7 +33,20 @@ from sagan.runs.machine import describe_machine
 
 @gin.configurable
 @checked
-def make_objective(loss: LossName = "hinge") -> Objective:
+def make_objective(
+    loss: LossName = "hinge",
+    augmentations: Sequence[AugmentationName] = (),
+    r1: NonNegative = 0.0,
+    r2: NonNegative = 0.0,
+    penalty_every: Count = 1,
+    real_consistency: NonNegative = 0.0,
+    fake_consistency: NonNegative = 0.0,
+    lecam: NonNegative = 0.0,
+    lecam_decay: Fraction = 0.99,
+    lecam_start: Natural = 1000,
+    g_orthogonality: NonNegative = 0.0,
+    d_orthogonality: NonNegative = 0.0,
+) -> Objective:
     """Makes what the networks minimise; by default SAGAN's, nothing added.
 
     Args:
@@ -30,11 +54,45 @@ def make_objective(loss: LossName = "hinge") -> Objective:
             is left to spectral normalisation) or "relativistic", which compares
             each generated image with a real one of its class: `train.labels`
             has no effect then.
+        augmentations: DiffAugment of all images that the discriminator sees:
+            some of "color", "translation" and "cutout", see `augment`.
+        r1: Gamma of the gradient penalty on real images, weighted by gamma / 2.
+        r2: Gamma of that on generated images.
+        penalty_every: Steps between updates with `r1` and `r2`, which then
+            weigh as many times as much. They are logged as zero elsewhere.
+        real_consistency: Weight of consistency regularisation (bCR) on real
+            images; 10 in its paper.
+        fake_consistency: Weight of that on generated images; 10 likewise.
+        lecam: Weight of LeCam regularisation.
+        lecam_decay: Decay of its moving averages of logits.
+        lecam_start: Step at which it starts.
+        g_orthogonality: Weight of orthogonal regularisation of the generator;
+            1e-4 in BigGAN.
+        d_orthogonality: Weight of that of the discriminator.
 
     Raises:
         ValueError: If a value is not among the possible ones.
     """
-    return Objective(loss)
+    names = get_args(AugmentationName)
+    if isinstance(augmentations, str) or set(augmentations) - set(names):
+        raise ValueError(
+            f"make_objective.augmentations is {augmentations!r}: expected a "
+            f"list of some of {', '.join(names)}."
+        )
+    return Objective(
+        loss=loss,
+        augmentations=tuple(augmentations),
+        r1=r1,
+        r2=r2,
+        penalty_every=penalty_every,
+        real_consistency=real_consistency,
+        fake_consistency=fake_consistency,
+        lecam=lecam,
+        lecam_decay=lecam_decay,
+        lecam_start=lecam_start,
+        g_orthogonality=g_orthogonality,
+        d_orthogonality=d_orthogonality,
+    )
 
 
 def make_gan(
