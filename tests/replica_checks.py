@@ -11,12 +11,26 @@ import tensorflow as tf
 from tiny_gan import make_batch, make_gan
 
 from sagan.cli import start_tensorflow
+from sagan.objective import Objective
 from sagan.optimizers import updates_applied
 
 BATCH, STEPS = 8, 3
 
 # Loss scale that the steps start from.
 SCALE = 2.0**8
+
+# All that draws, averages or differentiates twice.
+OBJECTIVE = Objective(
+    loss="relativistic",
+    augmentations=("color", "translation", "cutout"),
+    r1=0.1,
+    r2=0.1,
+    penalty_every=2,
+    real_consistency=0.1,
+    fake_consistency=0.1,
+    lecam=0.1,
+    lecam_start=1,
+)
 
 
 def train(strategy, poisoned=None, **settings):
@@ -78,7 +92,7 @@ def main():
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {}
     settings = {"ema_decay": 0.9, "attention_resolutions": ()}
-    equal = {**settings, "batch_norm": "synchronized"}
+    equal = settings | {"batch_norm": "synchronized", "objective": OBJECTIVE}
     gan, scalars = train(two, **equal, recompute=True)
     # Compilation is covered: tracing takes longer than the steps.
     tf.config.run_functions_eagerly(True)
