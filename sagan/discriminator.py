@@ -20,6 +20,7 @@ from sagan.layers.dense import ClassEmbedding, Dense
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
+from sagan.layers.spectral_norm import InitializerName
 
 # Widths of the blocks, in units of `base_channels`.
 DISCRIMINATOR_WIDTHS = {
@@ -126,6 +127,7 @@ def build_discriminator(
     fused_fgh: bool = False,
     query_block: Natural | None = None,
     spectral_norm: bool = True,
+    initializer: InitializerName = "glorot",
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
     recompute: bool = False,
@@ -146,6 +148,7 @@ def build_discriminator(
         fused_fgh: Whether attention computes f, g and h as one product.
         query_block: Queries that attention processes at a time.
         spectral_norm: Whether kernels are spectrally normalised.
+        initializer: Initial kernels.
         fused_resampling: Whether pooling is merged into convolutions.
         low_resolution_shortcut: Whether shortcuts run after pooling.
         recompute: Whether the backward pass recomputes activations.
@@ -155,10 +158,9 @@ def build_discriminator(
         ValueError: If a value is not among the possible ones.
     """
     check_size(DISCRIMINATOR_WIDTHS, image_size, attention_resolutions)
-    conv = partial(Conv3x3, spectral_norm=spectral_norm)
-    pointwise = partial(
-        Pointwise, implementation=pointwise, spectral_norm=spectral_norm
-    )
+    kernel = {"spectral_norm": spectral_norm, "initializer": initializer}
+    conv = partial(Conv3x3, **kernel)
+    pointwise = partial(Pointwise, implementation=pointwise, **kernel)
     with dtype_policy(precision):
         discriminator = Discriminator(
             image_size,
@@ -170,7 +172,7 @@ def build_discriminator(
                 block,
                 recalibrate,
                 pointwise,
-                spectral_norm,
+                kernel,
                 fused_resampling,
                 low_resolution_shortcut=low_resolution_shortcut,
             ),
@@ -182,8 +184,8 @@ def build_discriminator(
                 query_block=query_block,
             ),
             attention_resolutions=attention_resolutions,
-            dense=partial(Dense, spectral_norm=spectral_norm),
-            embedding=partial(ClassEmbedding, spectral_norm=spectral_norm),
+            dense=partial(Dense, **kernel),
+            embedding=partial(ClassEmbedding, **kernel),
             recompute=recompute,
         )
     images = tf.zeros([1, *discriminator.image_shape])

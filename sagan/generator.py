@@ -22,6 +22,7 @@ from sagan.layers.dense import Dense
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
+from sagan.layers.spectral_norm import InitializerName
 
 # Widths of the 4x4 layer and of each block, in units of `base_channels`. 128 is
 # the released SAGAN, 32 its CIFAR-10 variant, 64 the layout of
@@ -132,6 +133,7 @@ def build_generator(
     fused_fgh: bool = False,
     query_block: Natural | None = None,
     spectral_norm: bool = True,
+    initializer: InitializerName = "glorot",
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
     fused_norm: bool = True,
@@ -160,6 +162,9 @@ def build_generator(
         query_block: Queries that attention processes at a time; 0 for all,
             None for a default by the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
+        initializer: Initial kernels: "glorot", uniform as in the released
+            code, or "orthogonal" (Saxe et al. 2014, arXiv:1312.6120), as in
+            BigGAN.
         fused_resampling: Whether up-sampling is merged into convolutions.
         low_resolution_shortcut: Whether shortcuts run before up-sampling.
         fused_norm: Whether batch norm uses the framework's fused kernel.
@@ -178,16 +183,15 @@ def build_generator(
     norm = partial(
         BatchNorm, fused=fused_norm, synchronized=batch_norm == "synchronized"
     )
-    conv = partial(Conv3x3, spectral_norm=spectral_norm)
-    pointwise = partial(
-        Pointwise, implementation=pointwise, spectral_norm=spectral_norm
-    )
+    kernel = {"spectral_norm": spectral_norm, "initializer": initializer}
+    conv = partial(Conv3x3, **kernel)
+    pointwise = partial(Pointwise, implementation=pointwise, **kernel)
     block = block_recipe(
         GeneratorBlock,
         block,
         recalibrate,
         pointwise,
-        spectral_norm,
+        kernel,
         fused_resampling,
         norm=partial(norm, num_classes=num_classes, decay=batch_norm_decay),
         low_resolution_shortcut=low_resolution_shortcut,
@@ -199,7 +203,7 @@ def build_generator(
             base_channels,
             latent_dim,
             num_classes,
-            dense=partial(Dense, spectral_norm=spectral_norm),
+            dense=partial(Dense, **kernel),
             block=block,
             attention=attention_recipe(
                 attention,

@@ -2,8 +2,9 @@
 
 import gin
 import keras
+import tensorflow as tf
 
-from sagan.config import Fraction, NonNegative, checked
+from sagan.config import Fraction, Natural, NonNegative, checked
 
 
 class Adam(keras.optimizers.Adam):
@@ -19,10 +20,47 @@ class Adam(keras.optimizers.Adam):
             self.update_step(gradient, variable.value, learning_rate)
 
 
-@gin.configurable(denylist=["mixed_float16"])
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Learning rate that rises linearly, stays and falls linearly to zero.
+
+    Args:
+        rate: Learning rate in between.
+        warmup_steps: Training steps of the rise; the first has
+            `rate / warmup_steps`.
+        decay_start: Last training step before the fall.
+        decay_end: Training step at which it ends; 0 for no fall.
+        updates_per_step: Updates of the optimiser in a training step.
+
+    Source: Goyal et al. (2017), arXiv:1706.02677, section 2.2 for the rise;
+    the fall is `linear_decay` of mimicry's scheduler.
+    """
+
+    def __init__(
+        self, rate, warmup_steps, decay_start, decay_end, updates_per_step
+    ):
+        self.rate = rate
+        self.warmup_steps = warmup_steps
+        self.decay_start = decay_start
+        self.decay_end = decay_end
+        self.updates_per_step = updates_per_step
+
+    def __call__(self, updates):
+        step = tf.cast(updates // self.updates_per_step, tf.float32)
+        rate = tf.constant(self.rate, tf.float32)
+        if self.warmup_steps:
+            rate *= tf.minimum(1.0, (step + 1.0) / self.warmup_steps)
+        if self.decay_end:
+            steps = self.decay_end - self.decay_start
+            left = (self.decay_end - step) / steps
+            rate *= tf.clip_by_value(left, 0.0, 1.0)
+        return rate
+
+
+@gin.configurable(denylist=["mixed_float16", "d_steps"])
 @checked
 def make_optimizers(
     mixed_float16: bool,
+    d_steps: int = 1,
     g_learning_rate: NonNegative = 1e-4,
     d_learning_rate: NonNegative = 4e-4,
     g_beta_1: Fraction = 0.0,
@@ -30,6 +68,9 @@ def make_optimizers(
     g_beta_2: Fraction = 0.999,
     d_beta_2: Fraction = 0.999,
     epsilon: NonNegative = 1e-8,
+    warmup_steps: Natural = 0,
+    decay_start: Natural = 0,
+    decay_end: Natural = 0,
 ) -> tuple[keras.optimizers.Optimizer, keras.optimizers.Optimizer]:
     """Makes the optimisers of the generator and of the discriminator.
 
@@ -39,6 +80,7 @@ def make_optimizers(
         mixed_float16: Whether each optimiser scales its loss dynamically, so
             that float16 gradients stay in range, and skips updates whose
             gradients are not finite.
+        d_steps: Discriminator updates in a training step.
         g_learning_rate: Learning rate of the generator.
         d_learning_rate: Learning rate of the discriminator.
         g_beta_1: Decay of the generator's first moment.
@@ -46,13 +88,27 @@ def make_optimizers(
         g_beta_2: Decay of the generator's second moment.
         d_beta_2: Decay of the discriminator's second moment.
         epsilon: Added to the denominator of both.
+        warmup_steps: Training steps in which both rates rise linearly; 0 for
+            none. Skipped updates do not count.
+        decay_start: Training step from which both fall linearly.
+        decay_end: Training step at which they reach zero; 0 for no fall.
 
     Raises:
-        ValueError: If a value is out of range.
+        ValueError: If a value is out of range, or the fall ends before it
+            starts.
 
     Source: Zhang et al. (2019), arXiv:1805.08318, section 4; Heusel et al.
     (2017), arXiv:1706.08500 for the two rates.
     """
+    if (decay_start or decay_end) and decay_end <= decay_start:
+        raise ValueError(
+            f"make_optimizers.decay_end is {decay_end}: expected a step after "
+            f"make_optimizers.decay_start = {decay_start}."
+        )
+    if warmup_steps or decay_end:
+        steps = warmup_steps, decay_start, decay_end
+        g_learning_rate = Schedule(g_learning_rate, *steps, 1)
+        d_learning_rate = Schedule(d_learning_rate, *steps, d_steps)
     optimizers = (
         Adam(g_learning_rate, g_beta_1, g_beta_2, epsilon, name="adam"),
         Adam(d_learning_rate, d_beta_1, d_beta_2, epsilon, name="adam"),

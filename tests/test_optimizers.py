@@ -109,3 +109,49 @@ def test_updates_count_from_zero():
         for count in range(3):
             assert updates_applied(optimizer) == count
             optimizer.apply([tf.ones([2])])
+
+
+def test_rates_rise_stay_and_fall_by_training_steps():
+    optimizers = make_optimizers(
+        mixed_float16=False,
+        d_steps=2,
+        g_learning_rate=0.4,
+        d_learning_rate=0.8,
+        warmup_steps=4,
+        decay_start=6,
+        decay_end=10,
+    )
+    # Of steps 0, 1, ...; each discriminator rate is that of two updates.
+    factors = [0.25, 0.5, 0.75, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
+    for optimizer, rate, updates in zip(
+        optimizers, (0.4, 0.8), (1, 2), strict=True
+    ):
+        variable = _variable()
+        optimizer.build([variable])
+        for factor in np.repeat(factors, updates):
+            assert float(optimizer.learning_rate) == pytest.approx(
+                rate * factor, abs=1e-7
+            )
+            before = variable.numpy()
+            optimizer.apply([tf.ones([2])])
+            # Without momentum, Adam moves by its rate.
+            np.testing.assert_allclose(
+                before - variable.numpy(), rate * factor, atol=2e-6
+            )
+
+
+def test_a_scaled_loss_has_a_schedule_too():
+    generator, _ = make_optimizers(mixed_float16=True, decay_end=4)
+    generator.build([_variable()])
+    rates = []
+    for _ in range(4):
+        rates.append(float(generator.learning_rate))
+        generator.apply([tf.ones([2])])
+    expected = 1e-4 * np.array([1, 0.75, 0.5, 0.25])
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("decay_end", [0, 3, 5])
+def test_a_fall_that_ends_before_it_starts_is_refused(decay_end):
+    with pytest.raises(ValueError, match="decay_end is .* after .*= 5"):
+        make_optimizers(False, decay_start=5, decay_end=decay_end)

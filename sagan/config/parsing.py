@@ -26,6 +26,7 @@ _STEP = (
     "d_steps",
     "seed",
     "ema_decay",
+    "ema_half_life",
     "ema_start",
     "jit_compile",
     "joint_batch",

@@ -13,6 +13,7 @@ what commutes (`fused=False` computes it where it is defined):
   before the last one keep the higher resolution.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -79,7 +80,7 @@ def block_recipe(
     kind: BlockName,
     recalibrate: bool,
     pointwise,
-    spectral_norm: bool,
+    kernel: Mapping[str, object],
     fused_resampling: bool,
     **options,
 ) -> partial:
@@ -90,17 +91,20 @@ def block_recipe(
         kind: What its main path is.
         recalibrate: Whether the path ends with a `Recalibration`.
         pointwise: Recipe for all 1x1 convolutions.
-        spectral_norm: Whether the other kernels are normalised.
+        kernel: `spectral_norm` and `initializer` of the other kernels, as for
+            `SpectralLayer`; depthwise ones, filters of one channel each, have
+            an initializer of their own.
         fused_resampling: Whether resampling is merged into the layers of the
             main path.
         **options: Further arguments of the block.
     """
-    settings = {"spectral_norm": spectral_norm, "fused": fused_resampling}
+    settings = {**kernel, "fused": fused_resampling}
+    depthwise = {k: v for k, v in kernel.items() if k != "initializer"}
     conv = partial(Conv3x3, **settings)
     make = Recipes(
         conv,
         partial(Conv5x5, **settings),
-        partial(DepthwiseConv3x3, spectral_norm=spectral_norm),
+        partial(DepthwiseConv3x3, **depthwise),
         partial(Projection, fused=fused_resampling, pointwise=pointwise),
     )
     path = _PATHS.get(kind)

@@ -6,10 +6,19 @@ computes something else: it overwrites the kernel in place, lets no gradient
 through sigma and does not normalise outside training.
 """
 
+from typing import Literal
+
 import keras
 import tensorflow as tf
 
 from sagan.layers.affine import shift
+
+InitializerName = Literal["glorot", "orthogonal"]
+INITIALIZERS = {
+    "glorot": keras.initializers.GlorotUniform,
+    # Of the kernel as a matrix `[-1, filters]`.
+    "orthogonal": keras.initializers.Orthogonal,
+}
 
 
 def spectral_normalize(kernel, u, epsilon=1e-12):
@@ -56,11 +65,19 @@ class SpectralLayer(keras.layers.Layer):
         filters: Number of output channels, the last axis of the kernel.
         use_bias: Whether there is a bias per filter.
         spectral_norm: Whether the kernel is normalised.
+        initializer: Key of `INITIALIZERS`; "orthogonal" is that of BigGAN.
     """
 
-    def __init__(self, filters, use_bias=True, spectral_norm=True, **kwargs):
+    def __init__(
+        self,
+        filters,
+        use_bias=True,
+        spectral_norm=True,
+        initializer="glorot",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.kernel_initializer = keras.initializers.GlorotUniform()
+        self.kernel_initializer = INITIALIZERS[initializer]()
         self.u_initializer = keras.initializers.TruncatedNormal(stddev=1.0)
         self.filters = filters
         self.use_bias = use_bias

@@ -104,7 +104,6 @@ def make_config_gan(**changes) -> GAN:
     )
     if settings.pop("deterministic"):
         tf.config.experimental.enable_op_determinism()
-    del settings["d_steps"]
     return make_gan(**settings | changes)
 
 

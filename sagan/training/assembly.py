@@ -14,6 +14,7 @@ from sagan.config import (
     Natural,
     NonNegative,
     checked,
+    config_batch_size,
     settings_of,
 )
 from sagan.data import ImageDataset
@@ -102,6 +103,8 @@ def make_gan(
     jit_compile: bool | None,
     joint_batch: bool,
     accumulation: int,
+    ema_half_life: int = 0,
+    d_steps: int = 1,
 ) -> GAN:
     """Builds the `GAN` that the config describes; arguments as in `train`.
 
@@ -116,12 +119,14 @@ def make_gan(
     discriminator = build_discriminator()
     for network in (generator, discriminator):
         initialize(network, seed)
+    if ema_half_life:
+        ema_decay = 0.5 ** (config_batch_size() / ema_half_life)
     mixed_float16 = generator.dtype_policy.name == "mixed_float16"
     return GAN(
         generator,
         discriminator,
         build_generator(),
-        *make_optimizers(mixed_float16),
+        *make_optimizers(mixed_float16, d_steps),
         seed=seed,
         ema_decay=ema_decay,
         ema_start=ema_start,

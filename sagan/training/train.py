@@ -39,6 +39,7 @@ def train(
     d_steps: Count = 1,
     seed: Natural = 0,
     ema_decay: Fraction = 0.9999,
+    ema_half_life: Natural = 0,
     ema_start: Natural = 2000,
     labels: Labels = "uniform",
     jit_compile: bool | None = None,
@@ -76,6 +77,10 @@ def train(
         d_steps: Discriminator updates before each generator update.
         seed: Seed for initial weights, latents and labels.
         ema_decay: Decay of the moving average of the generator's weights.
+        ema_half_life: Images, counted as a batch per step, in which the weight
+            of a step in the average halves; instead of `ema_decay`, unless 0.
+            StyleGAN2, which has this form, starts with a shorter one, as
+            `ema_start` does here.
         ema_start: Step until which the average follows the weights.
         labels: Labels of generated images: "uniform", as in the released code,
             or as frequent as in the "data".
@@ -142,6 +147,8 @@ def train(
             gan = make_gan(
                 seed=seed,
                 ema_decay=ema_decay,
+                ema_half_life=ema_half_life,
+                d_steps=d_steps,
                 ema_start=ema_start,
                 jit_compile=jit_compile,
                 joint_batch=joint_batch,

@@ -52,7 +52,7 @@ def make_block(
             implementation=implementation,
             spectral_norm=spectral_norm,
         ),
-        spectral_norm,
+        {"spectral_norm": spectral_norm},
         fused,
         **PLACES[place][0],
     )
@@ -156,7 +156,7 @@ def test_every_pointwise_implementation_computes_the_same():
 
 def test_an_inception_block_needs_a_filter_for_each_path():
     recipe = block_recipe(
-        DiscriminatorBlock, "inception", False, Pointwise, True, True
+        DiscriminatorBlock, "inception", False, Pointwise, {}, True
     )
     with pytest.raises(ValueError, match="3 filters.*at least 4.*base_channel"):
         recipe(3)
@@ -165,7 +165,7 @@ def test_an_inception_block_needs_a_filter_for_each_path():
 @pytest.mark.parametrize("filters", [4, 5, 7, 12, 33, 64])
 def test_the_paths_of_inception_add_up(filters):
     recipe = block_recipe(
-        DiscriminatorBlock, "inception", False, Pointwise, True, True
+        DiscriminatorBlock, "inception", False, Pointwise, {}, True
     )
     outputs = recipe(filters, down=False)(tf.zeros([1, 4, 4, 3]))
     assert outputs.shape == (1, 4, 4, filters)

@@ -79,3 +79,18 @@ def test_weights_have_the_spread_of_their_initializer():
     np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.02)
     # What takes no seed is left.
     np.testing.assert_array_equal(network.norm.gain, [3.0] * 64)
+
+
+@pytest.mark.parametrize("kind", ["generator", "discriminator"])
+def test_orthogonal_kernels_have_orthonormal_rows_or_columns(kind):
+    network = MAKE[kind](initializer="orthogonal")
+    count = 0
+    for name, kernel in weights(network).items():
+        if name.endswith(".kernel"):
+            matrix = kernel.reshape(-1, kernel.shape[-1])
+            short = matrix.T if len(matrix) > matrix.shape[1] else matrix
+            np.testing.assert_allclose(
+                short @ short.T, np.eye(len(short)), atol=1e-5, err_msg=name
+            )
+            count += 1
+    assert count >= 9
