@@ -98,6 +98,9 @@ class Discriminator(keras.Model):
         if num_classes:
             self.embedding = embedding(num_classes, widths[-1], dtype="float32")
 
+    def build(self, *_):
+        """Leaves building to the layers: Keras would trace `call` for it."""
+
     def call(self, images, labels=None, training=False):
         features = images
         for block, attention in zip(self.blocks, self.attentions, strict=True):

@@ -99,6 +99,9 @@ class Generator(keras.Model):
         self.norm = norm()
         self.conv = conv(channels)
 
+    def build(self, *_):
+        """Leaves building to the layers: Keras would trace `call` for it."""
+
     def call(self, latents, labels=None, training=False):
         features = self.dense(latents, training=training)
         features = tf.reshape(

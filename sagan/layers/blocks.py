@@ -59,6 +59,9 @@ class GeneratorBlock(keras.layers.Layer):
         self.recalibration = recalibration and recalibration(filters)
         self.shortcut = pointwise(filters)
 
+    def build(self, *_):
+        """Leaves building to the layers: Keras would trace `call` for it."""
+
     def call(self, inputs, labels=None, training=False):
         path = self.main_path or self._convolve
         outputs = path(inputs, labels, training=training)
