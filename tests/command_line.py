@@ -9,7 +9,7 @@ import time
 TINY = (
     "BASE_CHANNELS = 2",
     "BATCH_SIZE = 4",
-    "ATTENTION_RESOLUTIONS = (8,)",
+    "ATTENTION_RESOLUTIONS = ()",
     "train.num_samples = 8",
     "train.log_every = 1",
     "train.save_every = 3",

@@ -4,6 +4,7 @@ import re
 import signal
 import time
 
+import numpy as np
 import pytest
 from command_line import (
     SETTINGS,
@@ -18,7 +19,7 @@ from PIL import Image
 
 from sagan.cli import short_errors
 from sagan.config import parse_config
-from sagan.runs.checkpoints import checkpoint_steps
+from sagan.runs.checkpoints import checkpoint_steps, read_checkpoint
 from sagan.runs.record import parse_recorded_config
 from sagan.training.train import train
 
@@ -33,25 +34,25 @@ def test_help_is_quick_and_shows_examples(module):
     assert "--workdir" in result.stdout
 
 
-def test_a_run_is_stopped_by_signals_resumed_moved_and_sampled(tmp_path):
-    workdir, stops = tmp_path / "run", []
-    endless = "NUM_STEPS = 100000", "train.save_every = 90000"
-    for number, text in (
-        (signal.SIGINT, "Starting at step 0"),
-        (signal.SIGTERM, "Resuming at step"),
-    ):
-        process = start_and_wait(train_command(workdir, *endless), workdir, 3)
-        process.send_signal(number)
-        errors = process.communicate(timeout=60)[1]
-        # Neither 0, which a batch system takes for the end, nor 1, an error.
-        assert process.returncode == 128 + number, errors
-        assert text in errors
-        stops += checkpoint_steps(workdir / "checkpoints")[-1:]
-        assert f"Stopped by {number.name} after step {stops[-1]}" in errors
-    assert checkpoint_steps(workdir / "checkpoints") == stops
+def test_a_run_is_killed_stopped_resumed_moved_and_sampled(tmp_path):
+    workdir, whole = tmp_path / "run", tmp_path / "whole"
+    checkpoints = workdir / "checkpoints"
+    endless = train_command(workdir, "NUM_STEPS = 100000")
+    process = start_and_wait(endless, workdir, 4)
+    process.kill()
+    assert "Starting at step 0" in process.communicate()[1]
+
+    process = start_and_wait(endless, workdir, 2)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    # Neither 0, which a batch system takes for the end, nor 1, an error.
+    assert process.returncode == 128 + signal.SIGINT, errors
+    assert "Resuming at step" in errors
+    stopped = checkpoint_steps(checkpoints)[-1]
+    assert f"Stopped by SIGINT after step {stopped}" in errors
 
     # The terminal shows the run and nothing of TensorFlow.
-    last = stops[-1] + 2
+    last = stopped + 2
     result = run(train_command(workdir, f"NUM_STEPS = {last}"))
     assert result.returncode == 0, result.stderr
     lines = result.stderr.splitlines()
@@ -60,7 +61,7 @@ def test_a_run_is_stopped_by_signals_resumed_moved_and_sampled(tmp_path):
         (
             "Dataset synthetic",
             "Checked conv2d and convolutions in float32",
-            f"Resuming at step {stops[-1]}",
+            f"Resuming at step {stopped}",
             "First step after",
             f"step {last - 1}/{last}",
             f"step {last}/{last}",
@@ -70,6 +71,11 @@ def test_a_run_is_stopped_by_signals_resumed_moved_and_sampled(tmp_path):
     ):
         assert text in line
     assert result.stdout == ""
+    result = run(train_command(whole, f"NUM_STEPS = {last}"))
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_equal(
+        read_checkpoint(checkpoints), read_checkpoint(whole / "checkpoints")
+    )
 
     # A grid needs nothing but the run's folder, wherever it is.
     moved, out = workdir.rename(tmp_path / "moved"), tmp_path / "grid.png"
