@@ -1,6 +1,7 @@
 """Runs of a GAN that trains in seconds."""
 
 import pathlib
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -34,11 +35,15 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run(images):
-    """Trains in a folder, by synthetic.gin and bindings, on `images`."""
+    """Trains in a folder, by synthetic.gin and bindings, on `images`.
+
+    Without the check of the device, which has its own tests.
+    """
 
     def run(workdir, *bindings):
         name = f"make_dataset.name = 'folder:{images}'"
         parse_config([str(CONFIG)], [*TINY, name, *bindings])
-        train(workdir=str(workdir))
+        with mock.patch("sagan.training.train.check_updates"):
+            train(workdir=str(workdir))
 
     return run
