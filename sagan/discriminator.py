@@ -15,6 +15,7 @@ from sagan.layers.attention import (
 )
 from sagan.layers.block_kinds import BlockName, block_recipe
 from sagan.layers.blocks import DiscriminatorBlock
+from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3
 from sagan.layers.dense import ClassEmbedding, Dense
 from sagan.layers.pointwise import Pointwise
@@ -33,7 +34,7 @@ DISCRIMINATOR_WIDTHS = {
 DISCRIMINATOR_FLAT_BLOCKS = {32: 2, 64: 1, 128: 1, 256: 1}
 
 
-class Discriminator(keras.Model):
+class Discriminator(Composite, keras.Model):
     """Maps images and labels to logits.
 
     Residual blocks, attention after the first block whose output resolution is
@@ -97,9 +98,6 @@ class Discriminator(keras.Model):
         self.dense = dense(1, dtype="float32")
         if num_classes:
             self.embedding = embedding(num_classes, widths[-1], dtype="float32")
-
-    def build(self, *_):
-        """Leaves building to the layers: Keras would trace `call` for it."""
 
     def call(self, images, labels=None, training=False):
         features = images

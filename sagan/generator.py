@@ -17,6 +17,7 @@ from sagan.layers.attention import (
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.block_kinds import BlockName, block_recipe
 from sagan.layers.blocks import GeneratorBlock
+from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3
 from sagan.layers.dense import Dense
 from sagan.layers.pointwise import Pointwise
@@ -35,7 +36,7 @@ GENERATOR_WIDTHS = {
 }
 
 
-class Generator(keras.Model):
+class Generator(Composite, keras.Model):
     """Maps latents and labels to images.
 
     A dense layer to 4x4, one residual block per doubling, attention after the
@@ -98,9 +99,6 @@ class Generator(keras.Model):
         )
         self.norm = norm()
         self.conv = conv(channels)
-
-    def build(self, *_):
-        """Leaves building to the layers: Keras would trace `call` for it."""
 
     def call(self, latents, labels=None, training=False):
         features = self.dense(latents, training=training)

@@ -8,11 +8,12 @@ import keras
 import tensorflow as tf
 
 from sagan.layers.batch_norm import BatchNorm
+from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3, downsample, upsample
 from sagan.layers.pointwise import Pointwise
 
 
-class GeneratorBlock(keras.layers.Layer):
+class GeneratorBlock(Composite, keras.layers.Layer):
     """Pre-activation residual block that doubles the resolution.
 
     Main path: norm, ReLU, nearest 2x, 3x3, norm, ReLU, 3x3. Shortcut: nearest
@@ -58,9 +59,6 @@ class GeneratorBlock(keras.layers.Layer):
             self.conv2 = conv(filters)
         self.recalibration = recalibration and recalibration(filters)
         self.shortcut = pointwise(filters)
-
-    def build(self, *_):
-        """Leaves building to the layers: Keras would trace `call` for it."""
 
     def call(self, inputs, labels=None, training=False):
         path = self.main_path or self._convolve

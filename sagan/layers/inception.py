@@ -3,10 +3,11 @@
 import keras
 import tensorflow as tf
 
+from sagan.layers.composite import Composite
 from sagan.layers.path import Path, Projection, activate
 
 
-class PoolProjection(keras.layers.Layer):
+class PoolProjection(Composite, keras.layers.Layer):
     """3x3 max pooling of stride 1, then a 1x1 convolution.
 
     With `"up"`, nearest 2x comes before the pooling. A 3x3 window of the larger
@@ -41,7 +42,7 @@ class PoolProjection(keras.layers.Layer):
         return outputs[:, 1:-1, 1:-1]
 
 
-class Inception(keras.layers.Layer):
+class Inception(Composite, keras.layers.Layer):
     """Four parallel paths, concatenated: 1x1; 1x1, 3x3; 1x1, 5x5; pool, 1x1.
 
     Of the output channels they have 1/4, 1/2, 1/8 and 1/8; the 1x1 before the

@@ -3,11 +3,12 @@
 import keras
 import tensorflow as tf
 
+from sagan.layers.composite import Composite
 from sagan.layers.conv import downsample, upsample
 from sagan.layers.pointwise import Pointwise
 
 
-class Projection(keras.layers.Layer):
+class Projection(Composite, keras.layers.Layer):
     """1x1 convolution at the lower of the resolutions before and after it.
 
     Args:
@@ -42,7 +43,7 @@ class Projection(keras.layers.Layer):
         return self.after(outputs) if self.after else outputs
 
 
-class Path(keras.layers.Layer):
+class Path(Composite, keras.layers.Layer):
     """Layers one after another, each after [batch norm and] ReLU.
 
     Args:

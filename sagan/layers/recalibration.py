@@ -4,13 +4,14 @@ import keras
 import tensorflow as tf
 
 from sagan.layers.affine import scale
+from sagan.layers.composite import Composite
 from sagan.layers.pointwise import Pointwise
 
 # Channels for each hidden unit, the reduction ratio of the paper.
 REDUCTION = 16
 
 
-class Recalibration(keras.layers.Layer):
+class Recalibration(Composite, keras.layers.Layer):
     """`x * sigmoid(expand(relu(reduce(mean(x)))))` (squeeze and excitation).
 
     The mean over positions, the gates and the sums in their gradients are
