@@ -12,7 +12,7 @@ _FREQUENCIES = 32
 
 
 def _waves():
-    """Returns a tap's cosine and sine at each frequency, `[512, 9]`, float32.
+    """Returns a tap's cosine and sine at each frequency, `[544, 9]`, float32.
 
     A real filter has equal gains at a frequency and its negative, so half of
     the plane is enough.
@@ -61,8 +61,9 @@ class DepthwiseConv3x3(SpectralLayer):
     the outputs and the gradient of the kernel in the dtype of the inputs.
 
     Up-sampling is not merged into it as into `Conv3x3`: the algebra is the
-    same, but TensorFlow's transposed depthwise convolution takes 1.6 to 2.4
-    times as long as the two operations on a CPU, and LiteRT has none.
+    same, but with gradients TensorFlow's transposed depthwise convolution took
+    1.0, 1.6 and 2.4 times as long as the two operations on a CPU, at 8, 16 and
+    32 pixels.
 
     Args:
         resample: None or `"up"` (nearest 2x before the convolution).

@@ -1,17 +1,22 @@
 """Feature maps of layers: what is recorded, and how it is drawn."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from random_weights import draw_inputs, randomize
 from tiny_gan import make_gan, make_generator
 
-from sagan.evaluation.feature_maps import feature_maps
+from sagan.evaluation.feature_maps import feature_maps, picture_of_layer
 from sagan.runs.feature_pictures import (
     channel_energies,
     colour,
     draw_channels,
 )
+from sagan.runs.record import parse_recorded_config
+
+OLD_RUN = pathlib.Path(__file__).parents[1] / "runs/old_run"
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +98,26 @@ def test_maps_in_low_precision_are_drawn_as_float32():
     assert before.dtype == after.dtype == np.float32
     assert after.shape == (2, 32, 32, 3)
     assert tf.reduce_all(tf.math.is_finite(after))
+
+
+def test_a_layer_of_either_network_of_a_run_becomes_a_picture():
+    parse_recorded_config(OLD_RUN)
+    settings = {
+        "workdir": OLD_RUN,
+        "num_images": 3,
+        "num_channels": 2,
+        "classes": ["3"],
+        "seed": 0,
+        "step": "last",
+        "ema": True,
+    }
+    generated, judged = (
+        picture_of_layer(network=name, layer="blocks[0].conv1", **settings)
+        for name in ("generator", "discriminator")
+    )
+    # Two headed tables of three rows, gaps below; titles may be wider.
+    assert generated.shape[0] == judged.shape[0] == 2 * (28 + 3 * 68 + 4)
+    assert generated.shape[1] >= 3 * 68
+    # The same images; the discriminator's input channels are theirs.
+    left = slice(28, 28 + 64), slice(0, 64)
+    np.testing.assert_array_equal(generated[left], judged[left])
