@@ -1,5 +1,7 @@
 """Adam for both networks, each with its own learning rate (TTUR)."""
 
+from functools import partial
+
 import gin
 import keras
 import tensorflow as tf
@@ -13,11 +15,40 @@ class Adam(keras.optimizers.Adam):
     Keras' own sums gradients over replicas only after each replica has scaled,
     clipped and checked its own, so a gradient that is not finite on one
     replica would be skipped there and applied elsewhere.
+
+    Args:
+        *args: As of Keras' `Adam`, like the other keyword arguments.
+        fused: Whether each variable is updated by TensorFlow's one kernel for
+            Adam, which reads and writes its numbers once, instead of by
+            Keras' dozen operations. The state is the same.
     """
+
+    def __init__(self, *args, fused=True, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fused = fused
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             self.update_step(gradient, variable.value, learning_rate)
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not self.fused:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations.value + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -71,6 +102,7 @@ def make_optimizers(
     warmup_steps: Natural = 0,
     decay_start: Natural = 0,
     decay_end: Natural = 0,
+    fused_adam: bool = True,
 ) -> tuple[keras.optimizers.Optimizer, keras.optimizers.Optimizer]:
     """Makes the optimisers of the generator and of the discriminator.
 
@@ -92,6 +124,7 @@ def make_optimizers(
             none. Skipped updates do not count.
         decay_start: Training step from which both fall linearly.
         decay_end: Training step at which they reach zero; 0 for no fall.
+        fused_adam: Whether a variable is updated by one kernel.
 
     Raises:
         ValueError: If a value is out of range, or the fall ends before it
@@ -109,9 +142,10 @@ def make_optimizers(
         steps = warmup_steps, decay_start, decay_end
         g_learning_rate = Schedule(g_learning_rate, *steps, 1)
         d_learning_rate = Schedule(d_learning_rate, *steps, d_steps)
+    adam = partial(Adam, epsilon=epsilon, fused=fused_adam, name="adam")
     optimizers = (
-        Adam(g_learning_rate, g_beta_1, g_beta_2, epsilon, name="adam"),
-        Adam(d_learning_rate, d_beta_1, d_beta_2, epsilon, name="adam"),
+        adam(g_learning_rate, g_beta_1, g_beta_2),
+        adam(d_learning_rate, d_beta_1, d_beta_2),
     )
     if not mixed_float16:
         return optimizers

@@ -37,9 +37,10 @@ def _adam(gradients, rate, beta_1, beta_2, epsilon):
     return total
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("mixed_float16", [False, True])
-def test_rates_and_betas_reach_their_optimizer(mixed_float16):
-    optimizers = make_optimizers(mixed_float16, **SETTINGS)
+def test_rates_and_betas_reach_their_optimizer(mixed_float16, fused):
+    optimizers = make_optimizers(mixed_float16, **SETTINGS, fused_adam=fused)
     gradients = np.array([[1.0, 0.2], [-3.0, 0.1], [0.5, 0.4]])
     for optimizer, name in zip(optimizers, "gd", strict=True):
         variable = _variable()
@@ -56,6 +57,24 @@ def test_rates_and_betas_reach_their_optimizer(mixed_float16):
         )
         np.testing.assert_allclose(variable, expected, rtol=1e-5)
         assert updates_applied(optimizer) == 3
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_fused_update_is_that_of_keras_with_its_state(jit_compile):
+    """To the rounding of each step, from the state that Keras left."""
+    gradients = tf.random.stateless_normal([6, 2, 50], [0, 1])
+    found = []
+    for fused in (False, True):
+        switch, _ = make_optimizers(False, **SETTINGS, fused_adam=False)
+        variables = [keras.Variable(tf.ones([50])), keras.Variable(tf.ones([]))]
+        switch.build(variables)
+        for i, (vector, scalar) in enumerate(gradients):
+            switch.fused = fused and i >= 3
+            apply = tf.function(switch.apply, jit_compile=jit_compile)
+            apply([vector, scalar[0]])
+        found.append([v.numpy() for v in (*variables, *switch.variables)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 def test_the_defaults_are_those_of_the_released_code():
