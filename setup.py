@@ -7,6 +7,14 @@ from setuptools import find_packages, setup
 # 82, of the rest releases of the time of writing. Upper bounds stand where the
 # next release line is untested against the Keras internals (variables, dtype
 # policies, checkpoints) this project relies on.
+# Runtimes of other formats, with which exports are proved. Lower bounds: the
+# releases that were tried.
+EXPORT = [
+    "ai-edge-litert>=2.3",
+    "onnx>=1.23",
+    "onnxruntime>=1.32",
+    "tf2onnx>=1.17",
+]
 setup(
     name="sagan",
     version="0.1.0",
@@ -34,6 +42,14 @@ setup(
     extras_require={
         # The NVIDIA libraries for training on a GPU.
         "cuda": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "dev": ["psutil>=5.9", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.6"],
+        # For sagan.export.
+        "export": EXPORT,
+        "dev": [
+            *EXPORT,
+            "psutil>=5.9",
+            "pytest>=8.0",
+            "pytest-xdist>=3.5",
+            "ruff>=0.6",
+        ],
     },
 )

@@ -35,7 +35,7 @@ def whole_file(path):
     """Yields a temporary path to write, which is then renamed to `path`.
 
     So `path` is never half a file, whenever the process is killed. Both names
-    have the same suffix.
+    have the same suffix. It may be a folder, which replaces an older one.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,9 +43,14 @@ def whole_file(path):
     partial = path.with_name(f"{PARTIAL}{os.getpid()}_{path.name}")
     try:
         yield partial
+        if partial.is_dir() and path.is_dir():
+            shutil.rmtree(path)  # A folder is renamed to an empty one only.
         os.replace(partial, path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
         raise
 
 

@@ -1,0 +1,87 @@
+"""A trained classifier as a `Program`."""
+
+import gin
+import numpy as np
+
+from sagan.config import settings_of
+from sagan.data import make_dataset
+from sagan.evaluation.classifier import load_classifier
+from sagan.exporting.program import Options, Program, call_in_batches
+from sagan.runs.record import parse_recorded_config
+
+# Test images, enough to tell accuracies apart, and training images, enough for
+# the ranges of activations.
+_EXAMPLES, _CALIBRATION = 2000, 256
+_BATCH_SIZE = 100
+_ONLY_OF_GENERATORS = (
+    *("step", "ema", "statistics", "attention", "pixels", "label"),
+)
+
+
+def open_classifier(
+    workdir, bindings, data_dir: str | None, options: Options
+) -> Program:
+    """Loads a classifier, and images of its dataset to prove it with.
+
+    Args:
+        workdir: Folder that `sagan.classifier` trained it in.
+        bindings: Override its config, as in `sagan.config.parse_config`.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
+        options: What to export.
+
+    Raises:
+        ValueError: If there is no finished classifier in the folder, or an
+            option is for generators.
+        FileNotFoundError: If its dataset is missing.
+    """
+    for name in _ONLY_OF_GENERATORS:
+        if getattr(options, name) != getattr(Options(), name):
+            raise ValueError(
+                f"--{name} is for generators, but {workdir} is a classifier: "
+                "leave it out."
+            )
+    parse_recorded_config(workdir, bindings, data_dir)
+    classifier = load_classifier(workdir)
+    network = classifier.network
+    (split,) = settings_of("train_classifier", ["test_split"]).values()
+    test = make_dataset(split=split, flip=False, data_dir=data_dir)
+    train = make_dataset(flip=False, data_dir=data_dir)
+    images, labels = _first(test, _EXAMPLES)
+
+    def compute(images):
+        features, logits = network.embed(images)
+        return {"logits": logits, "features": features}
+
+    return Program(
+        compute,
+        options.batch,
+        {"images": images},
+        call_in_batches(
+            lambda inputs: compute(**inputs), {"images": images}, _BATCH_SIZE
+        ),
+        {"images": _first(train, _CALIBRATION)[0]},
+        {
+            "images": "rows, columns, channels (RGB or grey); -1 is black, "
+            "1 white",
+            "logits": "of each class, see classes; the largest is the guess",
+            "features": "not negative; what FID compares",
+        },
+        {
+            "network": "classifier",
+            "classes": (classifier.data or {}).get("classes", []),
+            "config": gin.config_str(),
+        },
+        labels,
+    )
+
+
+def _first(dataset, number):
+    """Returns the first images and labels of a pass."""
+    batches = dataset.checked(dataset.one_pass().as_numpy_iterator())
+    images, labels = [], []
+    for some, their_labels in batches:
+        images.append(some)
+        labels.append(their_labels)
+        if sum(map(len, images)) >= number:
+            break
+    return np.concatenate(images)[:number], np.concatenate(labels)[:number]

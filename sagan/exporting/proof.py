@@ -1,0 +1,103 @@
+"""Proves an export: how far it is from the checkpoint, and how fast."""
+
+import numpy as np
+
+from sagan.exporting.program import Program, call_in_batches, in_batches
+from sagan.profiling.timing import time_in_turn
+
+# Largest and mean difference from the checkpoint, as a share of the largest
+# magnitude of the output if that is above 1. In float32 they are rounding
+# errors in another order; else they follow from the bits of the weights.
+TOLERANCES = {
+    "float32": (1e-4, 1e-5),
+    "float16": (5e-2, 2e-3),
+    "int8": (1.0, 2e-2),
+}
+_BATCH_SIZE = 32
+# Levels of a pixel per unit: [-1, 1] is 0..255.
+_LEVELS = 127.5
+
+
+def compare(program: Program, call, precision: str) -> dict[str, object]:
+    """Compares an export with the checkpoint on the program's examples.
+
+    Args:
+        program: What was exported.
+        call: The export as a function of arrays by name.
+        precision: Key of `TOLERANCES`.
+
+    Returns:
+        "examples", their number; "differences" by output, each "largest",
+        "mean" and what is tolerated; and the "accuracy" of both if there are
+        labels.
+
+    Raises:
+        ValueError: If a difference is not tolerated.
+    """
+    size = program.batch or _BATCH_SIZE
+    found = call_in_batches(call, program.examples, size)
+    differences = {
+        name: _difference(found[name], expected, precision)
+        for name, expected in program.expected.items()
+    }
+    for name, values in differences.items():
+        for which in ("largest", "mean"):
+            value, most = values[which], values[f"{which}_tolerated"]
+            if not value <= most:
+                raise ValueError(
+                    f"The {which} difference of {name} from those of the "
+                    f"checkpoint is {value:.2g}, and {precision} must stay "
+                    f"within {most:.2g}: nothing was written. Export it in a "
+                    "higher precision or another format."
+                )
+    results = {
+        "examples": len(next(iter(found.values()))),
+        "differences": differences,
+    }
+    if program.labels is not None:
+        results["accuracy"] = {
+            which: float(
+                np.mean(outputs["logits"].argmax(-1) == program.labels)
+            )
+            for which, outputs in (
+                ("checkpoint", program.expected),
+                ("export", found),
+            )
+        }
+    return results
+
+
+def _difference(found, expected, precision):
+    """Returns the differences of an output, and those tolerated."""
+    largest, mean = TOLERANCES[precision]
+    if expected.dtype == np.uint8:
+        # A value between two levels may be rounded to either.
+        largest, mean = largest * _LEVELS + 1.0, mean * _LEVELS
+    else:
+        scale = max(1.0, float(np.abs(expected).max()))
+        largest, mean = largest * scale, mean * scale
+    values = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    return {
+        "largest": float(values.max()),
+        "mean": float(values.mean()),
+        "largest_tolerated": largest,
+        "mean_tolerated": mean,
+    }
+
+
+def time_beside_tensorflow(program: Program, call) -> dict[str, float]:
+    """Returns milliseconds an example, beside TensorFlow in this process."""
+    size = program.batch or 1
+    inputs = next(in_batches(program.examples, size))
+    function = program.function()
+    timings = time_in_turn(
+        {
+            "export": lambda: call(inputs),
+            "tensorflow": lambda: function(*inputs.values()),
+        },
+        budget=10.0,
+    )
+    return {
+        name: round(1e3 * timing.median / size, 3)
+        for name, timing in timings.items()
+    } | {"batch": size}
