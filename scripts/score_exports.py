@@ -79,7 +79,8 @@ def score(evaluation, generator, call):
     latents, labels = draw_latents(evaluation.num_samples, *shape, seed)
     inputs = {"latents": latents.numpy(), "labels": labels.numpy()}
     batches = (
-        (call(part)["images"], part["labels"]) for part in in_batches(inputs, 50)
+        (call(part)["images"], part["labels"])
+        for part in in_batches(inputs, 50)
     )
     fake = embed_images(
         evaluation.network, batches, evaluation.num_features_kept

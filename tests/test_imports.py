@@ -10,6 +10,7 @@ COMMANDS = {
     "attention",
     "classifier",
     "evaluate",
+    "export",
     "feature_maps",
     "launch",
     "sample",
@@ -48,8 +49,10 @@ MAY_IMPORT = {
         "layers",
         "objective",
     },
-    "evaluation": PARTS - {"gan", "gradients", "training", "profiling"},
-    "training": PARTS - {"profiling"},
+    "evaluation": PARTS
+    - {"exporting", "gan", "gradients", "profiling", "training"},
+    "exporting": PARTS - {"gan", "gradients", "training"},
+    "training": PARTS - {"exporting", "profiling"},
 }
 NO_GIN = {
     "augmentation",

@@ -3,7 +3,7 @@
 import gin
 import tensorflow as tf
 
-from sagan.evaluation.runs import find_steps
+from sagan.evaluation.runs import find_step
 from sagan.evaluation.samples import restored_generator, use_standing_moments
 from sagan.exporting.program import Options, Program, call_in_batches
 from sagan.latents import fixed_inputs
@@ -39,9 +39,9 @@ def open_generator(workdir, bindings, options: Options) -> Program:
         ValueError: If there is no such run, checkpoint, class or output.
     """
     parse_recorded_config(workdir, [*bindings, *_PLAIN])
-    folder, steps = find_steps(workdir, options.step)
+    folder, step = find_step(workdir, options.step)
     generator, _, step = restored_generator(
-        workdir, steps[-1], options.ema, folder.name, mode="eager"
+        workdir, step, options.ema, folder.name, mode="eager"
     )
     if options.statistics == "standing":
         use_standing_moments(generator, seed=0)
