@@ -102,7 +102,7 @@ def start_tensorflow():
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow's threads must leave SIGTERM to Python's.
-    with sigterm_held_back(), _silent_stderr():
+    with sigterm_held_back(), silent_stderr():
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
@@ -175,7 +175,11 @@ def short_errors():
 
 
 @contextlib.contextmanager
-def _silent_stderr():
+def silent_stderr():
+    """Drops what is written to file descriptor 2 while inside.
+
+    C++ libraries write there whatever their log level.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     with open(os.devnull, "w") as null:

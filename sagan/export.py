@@ -3,8 +3,6 @@
   python -m sagan.export --workdir=runs/cifar10 --format=onnx --out=cifar10.onnx
   python -m sagan.export --workdir=runs/cifar10 --format=litert \\
     --out=cat.tflite --precision=float16 --pixels=uint8 --label=cat
-
-Writes also cifar10.onnx.json: inputs, outputs, and how it was proved.
 """
 
 import dataclasses

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 
+from sagan.cli import silent_stderr
 from sagan.evaluation.classifier import CLASSIFIER_FILE
 from sagan.exporting.classifiers import open_classifier
 from sagan.exporting.formats import find_format
@@ -68,7 +69,11 @@ def export(
     out = pathlib.Path(out)
     kind = find_format(format_name, precision, out)
     threads = len(os.sched_getaffinity(0))
-    with explain_write_errors(out.parent), whole_file(out) as partial:
+    with (
+        explain_write_errors(out.parent),
+        whole_file(out) as partial,
+        silent_stderr(),
+    ):
         kind.write(program, partial, precision)
         call = kind.load(partial, threads)
         record = {
@@ -78,18 +83,22 @@ def export(
             "inputs": program.describe(program.examples),
             "outputs": program.describe(program.expected),
             **compare(program, call, precision),
-            "milliseconds": time_beside_tensorflow(program, call)
-            | {"threads": threads},
-            "versions": {
-                package: importlib.metadata.version(package)
-                for package in ("tensorflow", *kind.packages.values())
+            "milliseconds": {
+                **time_beside_tensorflow(program, call),
+                "threads": threads,
             },
+            "versions": _versions(kind),
             "commit": source_commit(),
             **program.record,
         }
     path = out.with_name(f"{out.name}.json")
     write_text(path, json.dumps(record, indent=2) + "\n")
     return list(_lines(out, record))
+
+
+def _versions(kind):
+    packages = ("tensorflow", *kind.packages.values())
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 def _size(path):

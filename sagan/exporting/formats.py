@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from sagan.exporting.litert import load_litert, write_litert
 from sagan.exporting.onnx import load_onnx, write_onnx
 from sagan.exporting.saved_model import load_saved_model, write_saved_model
+from sagan.runs.files import check_writable
+
+PRECISIONS = ("float32", "float16", "int8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ FORMATS = {
     "litert": Format(
         ".tflite",
         {"ai_edge_litert": "ai-edge-litert"},
-        ("float32", "float16", "int8"),
+        PRECISIONS,
         write_litert,
         load_litert,
     ),
@@ -49,12 +52,11 @@ FORMATS = {
             "onnxruntime": "onnxruntime",
             "tf2onnx": "tf2onnx",
         },
-        ("float32", "float16"),
+        PRECISIONS,
         write_onnx,
         load_onnx,
     ),
 }
-PRECISIONS = FORMATS["litert"].precisions
 
 
 def find_format(name: str, precision: str, out) -> Format:
@@ -85,6 +87,7 @@ def find_format(name: str, precision: str, out) -> Format:
 
 
 def _check_path(kind, name, out):
+    check_writable(out.parent, "--out")
     if kind.suffix and (out.suffix != kind.suffix or out.is_dir()):
         raise ValueError(
             f"--out={out} must be the name of a {kind.suffix} file for "

@@ -24,6 +24,8 @@ _PLAIN = (
 )
 # Examples of each class, and of all: fewer of each if there are many classes.
 _PER_CLASS, _EXAMPLES = 8, 256
+# Inputs for the ranges of activations.
+_CALIBRATION = 128
 _BATCH_SIZE = 32
 
 
@@ -91,8 +93,11 @@ def generator_program(
             outputs["images"] = _to_uint8(outputs["images"])
         return outputs
 
+    classes = max(1, generator.num_classes) if label is None else 1
+    each = max(1, min(_PER_CLASS, _EXAMPLES // classes))
     examples, calibration = (
-        _draw_inputs(generator, label, seed) for seed in (0, 1)
+        _draw_inputs(generator, label, number, each, seed)
+        for seed, number in enumerate((classes * each, _CALIBRATION))
     )
     expected = call_in_batches(
         lambda inputs: call(**inputs), examples, _BATCH_SIZE
@@ -126,11 +131,9 @@ def _attention_blocks(generator):
     return names
 
 
-def _draw_inputs(generator, label, seed):
-    """Draws latents, and as many labels of each class if they are an input."""
-    classes = max(1, generator.num_classes) if label is None else 1
-    each = max(1, min(_PER_CLASS, _EXAMPLES // classes))
-    latents, labels = fixed_inputs(generator, each * classes, seed, each)
+def _draw_inputs(generator, label, number, each, seed):
+    """Draws latents, and labels if they are an input, `each` times in turn."""
+    latents, labels = fixed_inputs(generator, number, seed, each)
     inputs = {"latents": latents.numpy(), "labels": labels.numpy()}
     if label is not None or not generator.num_classes:
         del inputs["labels"]

@@ -16,8 +16,8 @@ def write_litert(program: Program, path, precision: str) -> None:
         program: What to export.
         path: File to write.
         precision: "float32"; "float16" stores weights so and computes in
-            float32, where the phone's GPU does not take float16; "int8" stores
-            and computes in integers.
+            float32 on a CPU; "int8" stores and computes in integers of 8 bits,
+            whose ranges are those of the program's calibration inputs.
     """
     with tempfile.TemporaryDirectory() as folder:
         # Of a function, the converter would lose the variables.

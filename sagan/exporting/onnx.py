@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from sagan.exporting.program import Program
+from sagan.exporting.program import Program, in_batches
 
 _OPSET = 18
 # In front of a weight's name: as it is stored.
@@ -17,8 +17,10 @@ def write_onnx(program: Program, path, precision: str) -> None:
     Args:
         program: What to export.
         path: File to write.
-        precision: "float32", or "float16" to store weights so; they are
-            converted to float32 when the file is loaded, and computed with.
+        precision: "float32"; "float16" stores weights so, and converts them
+            when the file is loaded; "int8" also computes convolutions and
+            products in integers of 8 bits, whose ranges are those of the
+            program's calibration inputs.
     """
     import onnx
     import tf2onnx
@@ -32,7 +34,30 @@ def write_onnx(program: Program, path, precision: str) -> None:
             port.type.tensor_type.shape.dim[0].dim_param = "batch"
     if precision == "float16":
         _store_in_float16(model.graph)
-    onnx.save(model, os.fspath(path))
+    if precision == "int8":
+        _quantize(model, path, program)
+    else:
+        onnx.save(model, os.fspath(path))
+
+
+def _quantize(model, path, program):
+    """Writes a model with weights and activations of 8 bits."""
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):
+        batches = in_batches(program.calibration, program.batch or 1)
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    quantization.quantize_static(
+        model,
+        os.fspath(path),
+        Reader(),
+        per_channel=True,
+        # The rest is cheap, and the tables of batch norm must stay exact.
+        op_types_to_quantize=["Conv", "ConvTranspose", "MatMul"],
+    )
 
 
 def _store_in_float16(graph):

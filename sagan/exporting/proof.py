@@ -7,11 +7,12 @@ from sagan.profiling.timing import time_in_turn
 
 # Largest and mean difference from the checkpoint, as a share of the largest
 # magnitude of the output if that is above 1. In float32 they are rounding
-# errors in another order; else they follow from the bits of the weights.
+# errors in another order, in float16 those of the weights. With activations of
+# 8 bits single pixels change at will, and the mean decides.
 TOLERANCES = {
     "float32": (1e-4, 1e-5),
     "float16": (5e-2, 2e-3),
-    "int8": (1.0, 2e-2),
+    "int8": (2.0, 6e-2),
 }
 _BATCH_SIZE = 32
 # Levels of a pixel per unit: [-1, 1] is 0..255.
