@@ -99,7 +99,7 @@ def train_classifier(
     # Features compare across machines: float32 on a GPU too.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.utils.set_random_seed(seed)
-    train, test = _open_splits(
+    train, test = open_splits(
         test_split, test_data, data_dir, download, targets
     )
     num_classes, learnt = train.num_classes, train.describe()
@@ -174,8 +174,14 @@ def _describe(classifier):
     )
 
 
-def _open_splits(test_split, test_data, data_dir, download, targets):
-    """Returns the images of the config to train on, and those to test on."""
+def open_splits(test_split, test_data, data_dir, download, targets):
+    """Returns the images of the config to train on, and those to test on.
+
+    Args are those of `train_classifier`.
+
+    Raises:
+        ValueError: If there are none to test on, or no labels.
+    """
     name = gin.get_bindings("make_dataset").get("name", "")
     if image_folder(name) and not test_data:
         raise ValueError(

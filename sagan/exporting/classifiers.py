@@ -4,8 +4,9 @@ import gin
 import numpy as np
 
 from sagan.config import settings_of
-from sagan.data import make_dataset
 from sagan.evaluation.classifier import load_classifier
+from sagan.evaluation.classifier_batches import turned_batches
+from sagan.evaluation.classifier_training import open_splits
 from sagan.exporting.program import Options, Program, call_in_batches
 from sagan.runs.record import parse_recorded_config
 
@@ -13,6 +14,8 @@ from sagan.runs.record import parse_recorded_config
 # the ranges of activations.
 _EXAMPLES, _CALIBRATION = 2000, 256
 _BATCH_SIZE = 100
+# Settings of `train_classifier` that say what it is tested on.
+_SPLITS = ("test_split", "test_data", "targets")
 _ONLY_OF_GENERATORS = (
     *("step", "ema", "statistics", "attention", "pixels", "label"),
 )
@@ -43,10 +46,10 @@ def open_classifier(
     parse_recorded_config(workdir, bindings, data_dir)
     classifier = load_classifier(workdir)
     network = classifier.network
-    (split,) = settings_of("train_classifier", ["test_split"]).values()
-    test = make_dataset(split=split, flip=False, data_dir=data_dir)
-    train = make_dataset(flip=False, data_dir=data_dir)
-    images, labels = _first(test, _EXAMPLES)
+    settings = settings_of("train_classifier", _SPLITS)
+    train, test = open_splits(**settings, data_dir=data_dir, download=False)
+    turned = settings["targets"] == "rotation"
+    images, labels = _first(test, _EXAMPLES, turned)
 
     def compute(images):
         features, logits = network.embed(images)
@@ -59,11 +62,12 @@ def open_classifier(
         call_in_batches(
             lambda inputs: compute(**inputs), {"images": images}, _BATCH_SIZE
         ),
-        {"images": _first(train, _CALIBRATION)[0]},
+        {"images": _first(train, _CALIBRATION, turned)[0]},
         {
             "images": "rows, columns, channels (RGB or grey); -1 is black, "
             "1 white",
-            "logits": "of each class, see classes; the largest is the guess",
+            "logits": "of each class, or of turns by 0, 90, 180 and 270 "
+            "degrees; the largest is the guess",
             "features": "not negative; what FID compares",
         },
         {
@@ -75,11 +79,13 @@ def open_classifier(
     )
 
 
-def _first(dataset, number):
+def _first(dataset, number, turned):
     """Returns the first images and labels of a pass."""
-    batches = dataset.checked(dataset.one_pass().as_numpy_iterator())
+    batches = dataset.one_pass()
+    if turned:
+        batches = turned_batches(batches)
     images, labels = [], []
-    for some, their_labels in batches:
+    for some, their_labels in dataset.checked(batches.as_numpy_iterator()):
         images.append(some)
         labels.append(their_labels)
         if sum(map(len, images)) >= number:
