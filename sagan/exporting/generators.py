@@ -9,7 +9,7 @@ from sagan.exporting.program import Options, Program, call_in_batches
 from sagan.latents import fixed_inputs
 from sagan.layers.attention import SelfAttention
 from sagan.layers.recorder import call_with_attention
-from sagan.layers.spectral_norm import spectral_layers
+from sagan.layers.spectral_norm import kernel_layers
 from sagan.runs.record import class_numbers, last_data, parse_recorded_config
 from sagan.runs.sample_grids import to_uint8
 
@@ -142,7 +142,7 @@ def _draw_inputs(generator, label, number, each, seed):
 
 def fold_spectral_norm(network) -> None:
     """Replaces kernels by what is left of them after spectral norm."""
-    for layer in spectral_layers(network):
+    for layer in kernel_layers(network):
         layer.kernel.assign(layer.effective_kernel())
         layer.spectral_norm = False
 

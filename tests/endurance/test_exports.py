@@ -3,6 +3,8 @@
 python -m pytest tests/endurance/test_exports.py
 """
 
+from typing import get_args
+
 import pytest
 from random_weights import randomize
 
@@ -11,6 +13,7 @@ from sagan.exporting.formats import FORMATS
 from sagan.exporting.generators import generator_program
 from sagan.exporting.program import Options
 from sagan.generator import build_generator
+from sagan.layers.block_kinds import BlockName
 from sagan.layers.pointwise import CONTROLS, IMPLEMENTATIONS
 
 NETWORKS = {
@@ -28,6 +31,11 @@ NETWORKS = {
     "high shortcut": {"low_resolution_shortcut": False},
     "no spectral norm": {"spectral_norm": False},
     "recomputed": {"recompute": True},
+    "recalibrated": {"recalibrate": True, "base_channels": 8},
+    **{
+        f"{block} block": {"block": block, "base_channels": 8}
+        for block in get_args(BlockName)[1:]
+    },
     **{
         name: {"pointwise": name}
         for name in sorted({*IMPLEMENTATIONS, *CONTROLS} - {"conv2d"})
@@ -44,11 +52,12 @@ def test_the_export_computes_the_same(tmp_path, name, format_name):
         "num_classes": 3,
         "latent_dim": 8,
         "attention_resolutions": (16,),
+        "query_block": 0,  # As for the generator of a run.
     } | NETWORKS[name]
     generator = build_generator(**settings)
     randomize(generator)
-    maps = settings["attention_resolutions"] and "attention" not in settings
-    options = Options(attention=bool(maps))
+    maps = name not in ("control", "no attention")
+    options = Options(attention=maps)
     program = generator_program(generator, options, None, {})
     out = tmp_path / f"model{FORMATS[format_name].suffix}"
     export(program, format_name, out)
