@@ -22,6 +22,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["sagan", "sagan.*"]),
+    package_data={"sagan.explorer": ["page.html", "page.css", "page.js"]},
     install_requires=[
         "absl-py>=2.1",
         "gin-config>=0.5.0",
@@ -38,6 +39,8 @@ setup(
         "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10",
         "tqdm>=4.66",
+        # Serves sagan.explore; TensorBoard needs it too.
+        "werkzeug>=3.0",
     ],
     extras_require={
         # The NVIDIA libraries for training on a GPU.
@@ -50,6 +53,8 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "ruff>=0.6",
+            # Drives Debian's chromium in the tests of the explorer.
+            "selenium>=4.30",
         ],
     },
 )

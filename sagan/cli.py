@@ -212,12 +212,19 @@ def define_path(
     )
 
 
+def define_paths(name: str, help_text: str, required=False) -> None:
+    """Defines a flag that is repeated for more paths of local files."""
+    flags.DEFINE_multi(
+        *(_PathParser(name), flags.ArgumentSerializer()),
+        *(name, None if required else [], help_text),
+        required=required,
+    )
+
+
 def define_config_flags() -> None:
     """Defines --gin_config and --gin_bindings."""
-    flags.DEFINE_multi(
-        *(_PathParser("gin_config"), flags.ArgumentSerializer()),
-        *("gin_config", []),
-        "Config file; repeat it to override one with the next.",
+    define_paths(
+        "gin_config", "Config file; repeat it to override one with the next."
     )
     define_bindings_flag("Setting that overrides the files")
 

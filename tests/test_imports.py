@@ -10,6 +10,7 @@ COMMANDS = {
     "attention",
     "classifier",
     "evaluate",
+    "explore",
     "export",
     "feature_maps",
     "launch",
