@@ -2,11 +2,13 @@
 
   python -m sagan.explore --workdir=runs/cifar10
   python -m sagan.explore --workdir=runs/cifar10 --workdir=runs/without
+  python -m sagan.explore --workdir=runs/cifar10 --out=run.html
 
-Serves this machine only, until Ctrl-C.
+Serves this machine only, until Ctrl-C. With --out, writes a file instead that
+opens in any browser, without a server.
 """
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from sagan import cli
 
@@ -14,6 +16,7 @@ FLAGS = flags.FLAGS
 cli.define_paths(
     "workdir", "Folder of the run; repeat it for a second one.", required=True
 )
+cli.define_path("out", "HTML file to write instead of serving.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to serve on.")
 flags.DEFINE_integer(
     *("port", 6007, "Port to serve on; 0 for any that is free."),
@@ -26,6 +29,9 @@ cli.define_bindings_flag()
 def main(argv):
     with cli.command(argv):
         cli.start_tensorflow()
+        if FLAGS.out:
+            _write(FLAGS.workdir, FLAGS.out)
+            return
         from sagan.explorer.listening import listen, serve
         from sagan.explorer.networks import Run
         from sagan.explorer.server import Explorer
@@ -33,6 +39,14 @@ def main(argv):
         with listen(FLAGS.host, FLAGS.port) as listening:
             runs = [Run(path, FLAGS.gin_bindings) for path in FLAGS.workdir]
             serve(Explorer(runs, FLAGS.host), listening)
+
+
+def _write(workdirs, out):
+    from sagan.explorer.shared import write_page
+
+    if len(workdirs) > 1:
+        raise ValueError("--out takes one run: give one --workdir.")
+    logging.info("%s", write_page(workdirs[0], FLAGS.gin_bindings, out))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 // The explorer's page. It shows what `settings` say, and the address holds
 // these, so that a link reproduces a view. Latents are computed here, images
-// and maps by the server.
+// and maps by a source: the server or, in a shared file, the file itself.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -167,7 +167,7 @@ function isMoves(moves, count) {
 
 function isRecipe(recipe) {
   const run = runs[0];
-  return isIndex(recipe.seed, 1e9) &&
+  return isIndex(recipe.seed, run.samples?.count ?? 1e9) &&
     isIndex(recipe.class, Math.max(1, run.classes.length)) &&
     isNumber(recipe.truncation, 0.1, RECIPE.truncation) &&
     isMoves(recipe.directions, run.directions.length) &&
@@ -283,6 +283,94 @@ class Server {
           (data[4 * i] * 65536 + data[4 * i + 1] * 256 + data[4 * i + 2]) / (2 ** 24 - 1));
       },
       numbers: () => this.ask(`numbers.json?${query}`, (response) => response.json()),
+    };
+  }
+}
+
+const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
+function unpack(text) {
+  const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+// A shared file: the generator itself runs here, by onnxruntime.
+class Generator {
+  constructor(shared) {
+    this.shared = shared;
+    this.blocks = shared.blocks.filter(({ name }) => name.startsWith("generator/"));
+  }
+
+  async runs() {
+    const { runtime, wasm, model } = this.shared.live;
+    this.ort = await import(`data:text/javascript;base64,${runtime}`);
+    this.ort.env.wasm.numThreads = 1;
+    this.ort.env.wasm.wasmBinary = await unpack(wasm);
+    this.session = await this.ort.InferenceSession.create(await unpack(model));
+    return [{ ...this.shared, blocks: this.blocks }];
+  }
+
+  async look(_, run, { latents, classes }) {
+    const tensor = (values) =>
+      new this.ort.Tensor("float32", Float32Array.from(values), [1, values.length]);
+    const inputs = { latents: tensor(latents) };
+    if (run.classes.length) {
+      const weights = new Array(run.classes.length).fill(0);
+      for (const [number, weight] of classes) weights[number] += weight;
+      inputs.classes = tensor(weights);
+    }
+    const outputs = await this.session.run(inputs);
+    return {
+      image: toPixels(outputs.images.data, run.size, run.channels),
+      map: async (block, position) => {
+        const { data, dims } = outputs[block.replace("generator/", "")];
+        return data.subarray(position * dims[2], (position + 1) * dims[2]);
+      },
+      numbers: async () => ({ logit: null, blocks: run.numbers }),
+    };
+  }
+}
+
+// Values in [-1, 1] as an image, rounded as `to_uint8` does.
+function toPixels(values, size, channels) {
+  const data = new Uint8ClampedArray(4 * size * size).fill(255);
+  for (let i = 0; i < size * size; i++) {
+    for (let c = 0; c < 3; c++) {
+      data[4 * i + c] = (values[i * channels + (c % channels)] + 1) * 127.5;
+    }
+  }
+  return new ImageData(data, size, size);
+}
+
+// A shared file without the generator: samples, and maps computed in advance.
+class Samples {
+  constructor(shared) {
+    this.shared = shared;
+  }
+
+  async runs() {
+    return [this.shared];
+  }
+
+  async look(_, run) {
+    const { all, points } = run.samples;
+    const sample = all[settings.seed];
+    const image = await pixelsOf(new Blob([bytesOf(sample.png)]));
+    const maps = {};
+    for (const { name } of run.blocks) maps[name] = new DataView(await unpack(sample[name]));
+    return {
+      image,
+      map: async (block, position) => {
+        const { size, keys } = run.blocks.find(({ name }) => name === block);
+        const stride = Math.max(1, size / points);
+        const [row, column] = [Math.floor(position / size), position % size];
+        const number = Math.floor(row / stride) * (size / stride) + Math.floor(column / stride);
+        const start = number * (keys * keys + 4);
+        const largest = maps[block].getFloat32(start, true);
+        return Float32Array.from({ length: keys * keys }, (_, i) =>
+          (largest * maps[block].getUint8(start + 4 + i)) / 255);
+      },
+      numbers: async () => ({ logit: null, blocks: run.numbers }),
     };
   }
 }
@@ -424,7 +512,8 @@ class View {
   async draw() {
     const names = this.run.classes;
     drawImage(this.canvas, this.look.image, "#e69f00");
-    const className = names.length ? `class ${names[settings.class]}, ` : "";
+    const number = this.run.samples?.all[settings.seed].class ?? settings.class;
+    const className = names.length ? `class ${names[number]}, ` : "";
     const what = settings.mix === null ? `Seed ${settings.seed}, ${className}`
       : `${percent(settings.mix)} from A to B, `;
     this.title = `${what}step ${stepOf(this.run)}`;
@@ -465,6 +554,7 @@ class View {
       `Point: row ${settings.point[0]}, column ${settings.point[1]}.${verdict}`);
     for (const { block, numbers } of this.tiles) {
       numbers.replaceChildren(...describeBlock(blocks[block.name]));
+      if (this.run.averaged) numbers.append(`, over ${this.run.averaged} images`);
     }
   }
 }
@@ -514,7 +604,10 @@ function moved(moves, number, length) {
 function makeControls() {
   const run = runs[0];
   run.classes.forEach((name, i) => $("class").append(make("option", { value: i, textContent: name })));
-  $("class_label").hidden = !run.classes.length;
+  $("class_label").hidden = !run.classes.length || run.samples;
+  // A shared file holds one checkpoint, or only samples of it.
+  $("weights_part").hidden = run.live || run.samples;
+  for (const id of ["truncation_label", "path_part", "latents_part"]) $(id).hidden = run.samples;
   $("step").max = run.steps.length - 1;
   $("step").disabled = run.steps.length < 2;
   $("latent").max = run.latents - 1;
@@ -531,7 +624,9 @@ function makeControls() {
   on("seed", "input", (input) => {
     if (input.checkValidity() && input.value) changeRecipe({ seed: Number(input.value) });
   });
-  on("another", "click", () => changeRecipe({ seed: Math.floor(Math.random() * 1e6) }));
+  const seeds = run.samples?.count ?? 1e6;
+  $("seed").max = run.samples ? seeds - 1 : 999999999;
+  on("another", "click", () => changeRecipe({ seed: Math.floor(Math.random() * seeds) }));
   on("class", "change", (select) => changeRecipe({ class: Number(select.value) }));
   on("truncation", "input", (input) => changeRecipe({ truncation: Number(input.value) }));
   on("step", "input", (input) => change({ step: run.steps[input.value] }));
@@ -641,6 +736,13 @@ function makeRecord(run) {
     scores.open = true;
     parts.push(scores);
   }
+  if (run.attention?.length) {
+    parts.push(folded("Numbers of the attention maps by step", run.attention.join("\n")));
+  }
+  for (const { title, png } of run.pictures ?? []) {
+    const image = make("img", { src: `data:image/png;base64,${png}`, alt: title });
+    parts.push(make("h3", { textContent: title }), image);
+  }
   parts.push(folded("Config", run.config));
   return make("article", { className: "record" }, ...parts);
 }
@@ -648,13 +750,19 @@ function makeRecord(run) {
 // ------------------------------------------------------------------ Start
 
 async function start() {
-  const source = new Server();
+  const element = $("shared");
+  const shared = element && JSON.parse(element.textContent);
+  const source = !shared ? new Server() : shared.live ? new Generator(shared) : new Samples(shared);
   try {
     runs = await source.runs();
   } catch (error) {
     showError(error.message);
     return;
   }
+  $("note").textContent = runs[0].live
+    ? "The generator itself is in this file and runs in your browser: no network is needed."
+    : `This file holds ${runs[0].samples?.count} samples, not the generator itself.`;
+  $("note").hidden = !shared;
   settings = readAddress();
   document.title = `${runs.map((run) => run.name).join(" and ")}: SAGAN explorer`;
   $("title").textContent = document.title;

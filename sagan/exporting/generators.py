@@ -16,7 +16,7 @@ from sagan.runs.sample_grids import to_uint8
 # The same function of the same weights, however the run computes it: in
 # float32, by one device, with whole attention maps instead of a loop over
 # blocks of queries.
-_PLAIN = (
+PLAIN = (
     "build_generator.precision = 'float32'",
     "build_generator.query_block = 0",
     "train.strategy = 'none'",
@@ -40,7 +40,7 @@ def open_generator(workdir, bindings, options: Options) -> Program:
     Raises:
         ValueError: If there is no such run, checkpoint, class or output.
     """
-    parse_recorded_config(workdir, [*bindings, *_PLAIN])
+    parse_recorded_config(workdir, [*bindings, *PLAIN])
     folder, step = find_step(workdir, options.step)
     generator, _, step = restored_generator(
         workdir, step, options.ema, folder.name, mode="eager"
