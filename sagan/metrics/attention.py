@@ -1,5 +1,7 @@
 """Numbers that say whether an attention map looks anywhere, and how far."""
 
+import functools
+
 import numpy as np
 
 
@@ -65,18 +67,8 @@ def attention_statistics(
         the largest key; "distinct": largest keys of an image that differ,
         "keys": of so many.
     """
-    height, width = size
-    places = np.stack(
-        np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1
-    ).reshape(-1, 2)
     keys = maps.shape[-1]
-    # [keys, positions]
-    shares = spread_keys(np.eye(keys), size).reshape(keys, -1)
-    distances = np.linalg.norm(places[:, None] - places, axis=-1)
-    means = {
-        "distance": pixels * distances @ shares.T,  # [queries, keys]
-        "far": (distances > height / 4) @ shares.T,
-    }
+    means = _key_means(*size, keys, pixels)
     positive = np.maximum(maps, np.finfo(np.float64).tiny)
     entropy = -np.einsum("nqk,nqk->nq", maps, np.log2(positive))
     statistics = {}
@@ -91,6 +83,22 @@ def attention_statistics(
         "largest": float(maps.max(-1).mean()),
         "distinct": float(np.mean([len(np.unique(row)) for row in largest])),
         "keys": keys,
+    }
+
+
+# The products take seconds for large maps, and only their sizes matter.
+@functools.lru_cache(maxsize=4)
+def _key_means(height, width, keys, pixels):
+    """Returns what is averaged by the weights, `[queries, keys]`, by name."""
+    places = np.stack(
+        np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1
+    ).reshape(-1, 2)
+    # [keys, positions]
+    shares = spread_keys(np.eye(keys), (height, width)).reshape(keys, -1)
+    distances = np.linalg.norm(places[:, None] - places, axis=-1)
+    return {
+        "distance": pixels * distances @ shares.T,
+        "far": (distances > height / 4) @ shares.T,
     }
 
 
