@@ -29,11 +29,15 @@ MODULES = {
     "ctypes": (), "importlib": ("sagan/config/parsing.py",), "marshal": (),
     "pickle": (),
     "runpy": (), "shelve": (), "shutil.unpack_archive": (),
-    "socket": ("sagan/distributed/processes.py",),
+    "socket": (
+        "sagan/distributed/processes.py",
+        "sagan/explorer/listening.py",
+    ),
     "socketserver": (), "torch": (), "urllib": (), "xmlrpc": (), "yaml": (),
     "subprocess": (
         "experiments/sweep.py",
         "sagan/distributed/processes.py",
+        "sagan/explorer/runtime.py",
         "sagan/runs/record.py",
         "tests/endurance/check_memory.py",
         "tests/endurance/check_replicas.py",
@@ -42,7 +46,10 @@ MODULES = {
         "tests/endurance/test_pointwise_conformance_everywhere.py",
         "tests/endurance/test_step_benchmark.py",
     ),
-    "tarfile": ("sagan/evaluation/inception.py",),
+    "tarfile": (
+        "sagan/evaluation/inception.py",
+        "sagan/explorer/runtime.py",
+    ),
 }  # fmt: skip
 CALLS = {
     "__import__": (), "compile": (), "enable_unsafe_deserialization": (),
@@ -53,7 +60,8 @@ CALLS = {
     "numpy_function": ("sagan/data/readers.py",),
     "open_code": (), "popen": (), "py_function": (), "read_pickle": (),
     "saved_model.load": ("sagan/evaluation/features.py",),
-    "serve_forever": (), "system": (), "urlopen": (),
+    "serve_forever": ("sagan/explorer/listening.py",),
+    "system": (), "urlopen": (),
 }  # fmt: skip
 # Methods of Keras and of `re` that share a name.
 HARMLESS = {"network.compile", "re.compile"}
