@@ -26,7 +26,13 @@ SOURCES = sorted(
 # a port or fetch from the network, and where each may stand.
 MODULES = {
     "cloudpickle": (), "dill": (), "http": (), "joblib": (),
-    "ctypes": (), "importlib": ("sagan/config/parsing.py",), "marshal": (),
+    "ctypes": (), "marshal": (),
+    # Of fixed names: versions, and whether a runtime is there.
+    "importlib": (
+        "sagan/config/parsing.py",
+        "sagan/exporting/export.py",
+        "sagan/exporting/formats.py",
+    ),
     "pickle": (),
     "runpy": (), "shelve": (), "shutil.unpack_archive": (),
     "socket": (
@@ -59,7 +65,10 @@ CALLS = {
     "load_model": ("sagan/evaluation/features.py",),
     "numpy_function": ("sagan/data/readers.py",),
     "open_code": (), "popen": (), "py_function": (), "read_pickle": (),
-    "saved_model.load": ("sagan/evaluation/features.py",),
+    "saved_model.load": (
+        "sagan/evaluation/features.py",
+        "sagan/exporting/saved_model.py",  # What it has just written.
+    ),
     "serve_forever": ("sagan/explorer/listening.py",),
     "system": (), "urlopen": (),
 }  # fmt: skip
