@@ -4,7 +4,6 @@ import functools
 
 import tensorflow as tf
 
-from sagan.augmentation import flip_and_shift
 from sagan.distributed.replicas import (
     mean_over_replicas,
     num_replicas,
@@ -14,7 +13,8 @@ from sagan.gradients import global_norm, gradients_of
 from sagan.latents import draw_latents, fold_in
 from sagan.layers.batch_norm import batch_norms
 from sagan.layers.spectral_norm import spectral_layers
-from sagan.objective import Objective, add_terms
+from sagan.objective.augmentation import flip_and_shift
+from sagan.objective.objective import Objective, add_terms
 
 
 class GAN:

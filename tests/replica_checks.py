@@ -11,7 +11,7 @@ import tensorflow as tf
 from tiny_gan import make_batch, make_gan
 
 from sagan.cli import start_tensorflow
-from sagan.objective import Objective
+from sagan.objective.objective import Objective
 from sagan.optimizers import updates_applied
 
 BATCH, STEPS = 8, 3

@@ -39,11 +39,8 @@ MAY_IMPORT = {
     "discriminator": {"config", "layers"},
     "generator": {"config", "layers"},
     "gradients": {"config", "layers"},
-    "augmentation": set(),
-    "penalties": set(),
-    "objective": {"augmentation", "layers", "losses", "penalties"},
+    "objective": {"layers", "losses"},
     "gan": {
-        "augmentation",
         "distributed",
         "gradients",
         "latents",

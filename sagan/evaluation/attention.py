@@ -248,9 +248,8 @@ def _parse_point(text, side):
 def _real_images(number, data_dir):
     """Returns the first real images of the training split, and labels."""
     dataset = open_real(config_split(), data_dir)
-    batches = dataset.checked(dataset.one_pass().as_numpy_iterator())
-    images, labels = next(batches)
-    return images[:number], labels[:number]
+    batches = dataset.one_pass().unbatch().batch(number).as_numpy_iterator()
+    return next(dataset.checked(batches))
 
 
 def draw(

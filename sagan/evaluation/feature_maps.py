@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sagan.discriminator import build_discriminator
-from sagan.evaluation.runs import find_steps
+from sagan.evaluation.runs import find_step
 from sagan.evaluation.samples import restored_generator
 from sagan.latents import fixed_inputs
 from sagan.layers.initialization import layer_paths
@@ -101,12 +101,7 @@ def picture_of_layer(
         ValueError: As `feature_maps`, or if there is no such checkpoint or
             class.
     """
-    folder, (number, *others) = find_steps(workdir, step)
-    if others:
-        raise ValueError(
-            f"--step is {step!r}: expected last, best or a step, as a picture "
-            "is of one checkpoint."
-        )
+    folder, number = find_step(workdir, step)
     generator, _, _ = restored_generator(
         workdir, number, ema, folder.name, mode="eager"
     )

@@ -10,6 +10,7 @@ from sagan.distributed.replicas import run_on_replicas
 from sagan.evaluation.compatibility import check_network
 from sagan.evaluation.features import open_features
 from sagan.evaluation.neighbours import nearest_images
+from sagan.evaluation.published import PROTOCOLS
 from sagan.evaluation.real_images import config_split, open_real
 from sagan.evaluation.runs import find_step
 from sagan.evaluation.samples import restored_generator, use_standing_moments
@@ -149,8 +150,11 @@ def _draw_path(out, call, generator, inputs, columns):
 def _open_real(data_dir):
     """Returns the feature network and real images of the config."""
     bound = gin.get_bindings("make_evaluation")
-    features = bound.get("features", "classifier")
-    network = open_features(features)
+    published = PROTOCOLS[bound.get("protocol", "own")]
+    features = bound.get("features") or published.features
+    network = open_features(
+        features, published.preprocessing, published.biased_logits
+    )
     split = bound.get("split") or config_split()
     dataset = open_real(split, data_dir)
     check_network(network, dataset, split, features == "classifier")

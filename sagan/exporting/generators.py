@@ -95,10 +95,10 @@ def generator_program(
 
     classes = max(1, generator.num_classes) if label is None else 1
     each = max(1, min(_PER_CLASS, _EXAMPLES // classes))
-    examples, calibration = (
-        _draw_inputs(generator, label, number, each, seed)
-        for seed, number in enumerate((classes * each, _CALIBRATION))
-    )
+    examples = _draw_inputs(generator, label, classes * each, each, seed=0)
+    # At least one of each class.
+    number = max(_CALIBRATION, classes)
+    calibration = _draw_inputs(generator, label, number, 1, seed=1)
     expected = call_in_batches(
         lambda inputs: call(**inputs), examples, _BATCH_SIZE
     )

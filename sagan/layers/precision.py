@@ -26,12 +26,28 @@ def in_float32(network: keras.Model):
 
     Whatever its dtype policy; its weights are float32 in any case.
     """
-    layers = network._flatten_layers()  # Keras has no public walk.
-    policies = [(layer, layer.dtype_policy) for layer in layers]
+    with with_policies(dict.fromkeys(layer_policies(network), "float32")):
+        yield
+
+
+def layer_policies(layer) -> dict[keras.layers.Layer, object]:
+    """Returns the dtype policy of a layer and of each layer in it."""
+    # Keras has no public walk.
+    return {part: part.dtype_policy for part in layer._flatten_layers()}
+
+
+@contextlib.contextmanager
+def with_policies(policies):
+    """Context in which built layers have other dtype policies.
+
+    Args:
+        policies: Policy by layer.
+    """
+    previous = {layer: layer.dtype_policy for layer in policies}
     try:
-        for layer, _ in policies:
-            layer.dtype_policy = "float32"
+        for layer, policy in policies.items():
+            layer.dtype_policy = policy
         yield
     finally:
-        for layer, policy in policies:
+        for layer, policy in previous.items():
             layer.dtype_policy = policy

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from sagan.layers.precision import layer_policies, with_policies
+
 
 def call(layer, inputs, *arguments, training=False):
     """Returns `layer(inputs, *arguments, training=training)`."""
@@ -30,10 +32,15 @@ def call_recomputed(layer, inputs, *arguments, training=False):
     if not layer.weights:
         return call(layer, inputs, *arguments, training=training)
     state = layer.non_trainable_variables
+    # A gradient penalty is float32, and its gradient is taken later.
+    policies = layer_policies(layer)
 
     def run(inputs, values):
         weights = zip(layer.weights, values, strict=True)
-        with keras.StatelessScope(weights) as scope:
+        with (
+            with_policies(policies),
+            keras.StatelessScope(weights) as scope,
+        ):
             outputs = layer(inputs, *arguments, training=training)
         return outputs, [scope.get_current_value(v) for v in state]
 

@@ -34,6 +34,11 @@ def wrapped(
             del vars(layer)[method]
 
 
+def self_attentions(network) -> list[SelfAttention]:
+    """Returns the attention blocks of a network that have maps."""
+    return [x for x in network.attentions if isinstance(x, SelfAttention)]
+
+
 class Attended(NamedTuple):
     """What an attention block computed for a batch.
 
@@ -73,8 +78,7 @@ def call_with_attention(network, inputs, labels):
         )
         return outputs
 
-    blocks = [x for x in network.attentions if isinstance(x, SelfAttention)]
-    with wrapped(blocks, "call", record):
+    with wrapped(self_attentions(network), "call", record):
         outputs = network(inputs, labels, training=False)
     return outputs, attended
 

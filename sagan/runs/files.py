@@ -43,9 +43,11 @@ def whole_file(path):
     partial = path.with_name(f"{PARTIAL}{os.getpid()}_{path.name}")
     try:
         yield partial
+        old = partial.with_name(f"{partial.name}_old")
         if partial.is_dir() and path.is_dir():
-            shutil.rmtree(path)  # A folder is renamed to an empty one only.
+            os.replace(path, old)  # A folder is renamed to an empty one only.
         os.replace(partial, path)
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         if partial.is_dir():
             shutil.rmtree(partial)

@@ -7,7 +7,6 @@ import gin
 import tensorflow as tf
 from absl import logging
 
-from sagan.augmentation import AugmentationName
 from sagan.config import (
     Count,
     Fraction,
@@ -26,8 +25,10 @@ from sagan.latents import describe_imbalance
 from sagan.layers.batch_norm import batch_norms
 from sagan.layers.initialization import initialize
 from sagan.layers.numerics import check_networks
+from sagan.layers.recorder import self_attentions
 from sagan.losses import LossName
-from sagan.objective import Objective
+from sagan.objective.augmentation import AugmentationName
+from sagan.objective.objective import Objective
 from sagan.optimizers import make_optimizers
 from sagan.runs.machine import describe_machine
 
@@ -204,6 +205,21 @@ def check_fit(gan: GAN) -> None:
             "build_generator.precision and build_discriminator.precision must "
             f"be the same, not {gan.generator.dtype_policy.name!r} and "
             f"{gan.discriminator.dtype_policy.name!r}."
+        )
+
+
+def check_attention(gan: GAN) -> None:
+    """Checks that there are attention maps to draw.
+
+    Raises:
+        ValueError: If neither network has self-attention.
+    """
+    networks = gan.generator, gan.discriminator
+    if not any(self_attentions(network) for network in networks):
+        raise ValueError(
+            "train.attention_every draws attention maps, but neither network "
+            "has self-attention: set it to 0, or see attention and "
+            "attention_resolutions of build_generator and build_discriminator."
         )
 
 

@@ -17,6 +17,7 @@ from sagan.evaluation.samples import Statistics
 from sagan.latents import Labels
 from sagan.runs.files import check_writable
 from sagan.training.assembly import (
+    check_attention,
     check_fit,
     check_updates,
     choose_class_counts,
@@ -155,6 +156,8 @@ def train(
                 accumulation=accumulation,
             )
         check_fit(gan)
+        if attention_every:
+            check_attention(gan)
         dataset = make_dataset(data_dir=data_dir, download=download)
         gan.class_counts = choose_class_counts(dataset, labels)
         check_updates(gan, dataset.batch_size)

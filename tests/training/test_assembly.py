@@ -2,9 +2,10 @@
 
 import gin
 import pytest
+from tiny_gan import make_gan
 
 from sagan.config import parse_config
-from sagan.objective import Objective
+from sagan.objective.objective import Objective
 from sagan.runs.resume import check_resumable
 from sagan.training import assembly
 
@@ -23,6 +24,12 @@ BINDINGS = (
     "make_objective.augmentations = ['color', 'cutout']",
     "make_optimizers.decay_end = 10",
 )
+
+
+def test_attention_maps_need_attention():
+    assembly.check_attention(make_gan())
+    with pytest.raises(ValueError, match="attention_every .* neither network"):
+        assembly.check_attention(make_gan(attention="residual"))
 
 
 @pytest.mark.usefixtures("run_eagerly")

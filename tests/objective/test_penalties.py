@@ -11,7 +11,7 @@ from tiny_gan import SETTINGS
 
 from sagan.discriminator import build_discriminator
 from sagan.layers.precision import in_float32
-from sagan.penalties import (
+from sagan.objective.penalties import (
     consistency,
     gradient_penalty,
     lecam,
@@ -27,6 +27,7 @@ CASES = {
     "separate": {"fused_resampling": False, "low_resolution_shortcut": False},
     "mixed_bfloat16": {"precision": "mixed_bfloat16"},
     "mixed_float16": {"precision": "mixed_float16"},
+    "recompute_bfloat16": {"recompute": True, "precision": "mixed_bfloat16"},
 }
 
 
@@ -156,7 +157,9 @@ def test_gradients_of_the_penalty_are_those_of_float64(case, expected):
     check(*found, expected, network.trainable_variables)
 
 
-@pytest.mark.parametrize("case", ["query_blocks", "recompute"])
+@pytest.mark.parametrize(
+    "case", ["query_blocks", "recompute", "recompute_bfloat16"]
+)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_they_are_in_a_graph(case, jit_compile, expected):
     network = build(**CASES[case])

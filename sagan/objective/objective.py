@@ -4,11 +4,11 @@ import dataclasses
 
 import tensorflow as tf
 
-from sagan.augmentation import augment, draw_augmentations
 from sagan.layers.precision import in_float32
 from sagan.layers.spectral_norm import kernel_layers
 from sagan.losses import LOSSES, Loss, LossName
-from sagan.penalties import (
+from sagan.objective.augmentation import augment, draw_augmentations
+from sagan.objective.penalties import (
     consistency,
     gradient_penalty,
     lecam,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.augmentation import (
+from sagan.objective.augmentation import (
     DRAWS,
     augment,
     draw_augmentations,

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tiny_gan import make_batch, make_gan, open_gates, reset, values
 
 from sagan.losses import LOSSES
-from sagan.objective import Objective
+from sagan.objective.objective import Objective
 from sagan.training.assembly import make_objective
 
 pytestmark = pytest.mark.usefixtures("run_eagerly")
