@@ -53,7 +53,6 @@ MAY_IMPORT = {
     "training": PARTS - {"exporting", "profiling"},
 }
 NO_GIN = {
-    "augmentation",
     "gan",
     "gradients",
     "latents",
@@ -61,7 +60,6 @@ NO_GIN = {
     "losses",
     "metrics",
     "objective",
-    "penalties",
 }
 
 
