@@ -145,7 +145,7 @@ def plan_runs(
         workdir: Folder of the sweep.
         gin_configs: Files read between `base.gin` and the arm.
         gin_bindings: Settings for all arms, read last.
-        data_dir: Where TFDS data sets are.
+        data_dir: Where TFDS datasets are.
 
     Raises:
         ValueError: If a config cannot be read, or two arms have the same

@@ -34,7 +34,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_multi_string(
     "gin_bindings", [], "Setting of all arms, such as NUM_STEPS=100."
 )
-define_path("data_dir", "Where TFDS data sets are.")
+define_path("data_dir", "Where TFDS datasets are.")
 flags.DEFINE_integer("jobs", 1, "Runs at a time.", lower_bound=1)
 flags.DEFINE_boolean(
     "dry_run", False, "Print the commands of all runs instead, one a line."

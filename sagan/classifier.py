@@ -14,9 +14,7 @@ from sagan import cli
 
 FLAGS = flags.FLAGS
 cli.define_config_flags()
-cli.define_path(
-    "workdir", "Folder; runs/classifier_NAME for the data set NAME."
-)
+cli.define_path("workdir", "Folder; runs/classifier_NAME for the dataset NAME.")
 cli.define_data_flags()
 
 

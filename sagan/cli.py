@@ -262,9 +262,9 @@ def evaluation_bindings(*names: str) -> list[str]:
 
 def define_data_flags() -> None:
     """Defines --data_dir and --download."""
-    define_path("data_dir", "Folder of TFDS data sets.")
+    define_path("data_dir", "Folder of TFDS datasets.")
     flags.DEFINE_boolean(
-        "download", False, "Download and prepare the data set if it is missing."
+        "download", False, "Download and prepare the dataset if it is missing."
     )
 
 

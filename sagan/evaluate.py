@@ -13,7 +13,7 @@ from sagan import cli
 
 FLAGS = flags.FLAGS
 cli.define_path("workdir", "Folder of the run.", required=True)
-cli.define_path("data_dir", "Folder of TFDS data sets.")
+cli.define_path("data_dir", "Folder of TFDS datasets.")
 flags.DEFINE_string("step", "last", "all, last, best or a step.")
 flags.DEFINE_string(
     "protocol", None, "own, paper, studiogan, mimicry or clean."

@@ -5,7 +5,7 @@
   python -m sagan.sample --workdir=runs/cifar10 --out=walk.png --interpolate
   python -m sagan.sample --workdir=runs/cifar10 --out=near.png --neighbours=5
 
-Needs nothing but the run's folder; --neighbours also the data set.
+Needs nothing but the run's folder; --neighbours also the dataset.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ flags.DEFINE_integer(
     "neighbours", 0, "Nearest real images beside each.", lower_bound=0
 )
 cli.define_features_flag()
-cli.define_path("data_dir", "Folder of TFDS data sets.")
+cli.define_path("data_dir", "Folder of TFDS datasets.")
 cli.define_bindings_flag()
 
 

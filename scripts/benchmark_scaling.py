@@ -4,7 +4,7 @@
     --gin_bindings=BASE_CHANNELS=16
 
 Times a training step of one worker and of several with the same batch each,
-and the all-reduce of the gradients by itself. Images are constant: no data set
+and the all-reduce of the gradients by itself. Images are constant: no dataset
 is needed. The runs take turns, since a machine's speed drifts; medians are
 printed with their range.
 """

@@ -38,7 +38,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("samples", 9, "Samples of each timing.", lower_bound=3)
 flags.DEFINE_bool("with_data", False, "Also time it with the config's images.")
-define_path("data_dir", "Folder of TFDS data sets.")
+define_path("data_dir", "Folder of TFDS datasets.")
 define_path("out", "Folder for the table and the plot.", default=".")
 
 

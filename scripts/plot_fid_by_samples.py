@@ -19,7 +19,7 @@ from sagan.cli import (
 FLAGS = flags.FLAGS
 define_config_flags()
 define_path("features", "A feature network.", required=True)
-define_path("data_dir", "Where TFDS data sets are.")
+define_path("data_dir", "Where TFDS datasets are.")
 define_path("out", "PNG file to write.", default="fid_by_samples.png")
 
 

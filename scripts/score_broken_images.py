@@ -21,7 +21,7 @@ SCORES = ("fid", "kid", "is", "precision", "recall", "coverage", "intra_fid")
 FLAGS = flags.FLAGS
 define_config_flags()
 define_path("features", "A feature network.", required=True)
-define_path("data_dir", "Where TFDS data sets are.")
+define_path("data_dir", "Where TFDS datasets are.")
 flags.DEFINE_integer("num_images", 5000, "Images of each kind.", lower_bound=2)
 flags.DEFINE_integer(
     "num_kept", 10000, "Images for all but FID and IS.", lower_bound=2

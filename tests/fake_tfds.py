@@ -1,4 +1,4 @@
-"""Data sets of the true schema with other contents, which TFDS can read."""
+"""Datasets of the true schema with other contents, which TFDS can read."""
 
 import pathlib
 
@@ -10,11 +10,11 @@ from sagan.data.tfds_builders import make_builder
 
 
 def write_fake(name, root, train, num_files=1, **splits):
-    """Writes examples as the splits of a data set that TFDS has prepared.
+    """Writes examples as the splits of a dataset that TFDS has prepared.
 
     Args:
-        name: A data set that TFDS knows.
-        root: Folder of prepared data sets.
+        name: A dataset that TFDS knows.
+        root: Folder of prepared datasets.
         train: Examples of the split "train".
         num_files: Files of each split, as equal as can be.
         **splits: Those of others.

@@ -54,7 +54,7 @@ def parse_config(
         files: Paths; a later one overrides an earlier one.
         bindings: `"train.num_steps = 10"` or, for a macro, `"NUM_STEPS=10"`;
             they override the files.
-        data_dir: Folder of TFDS data sets, if given.
+        data_dir: Folder of TFDS datasets, if given.
         recorded: Whether the files are the record of a run, in which a macro
             may have lost its use to a binding.
 

@@ -72,7 +72,7 @@ def measure(
             `PLAIN`, which has none, or the form without the one of this name.
             None measures the form of the config alone.
         data: Whether steps are also timed with the config's images.
-        data_dir: Folder of TFDS data sets.
+        data_dir: Folder of TFDS datasets.
         samples: Samples of each timing.
     """
     parse_config(config_files, bindings)

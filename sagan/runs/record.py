@@ -18,7 +18,7 @@ from sagan.runs.resume import check_resumable
 
 SESSIONS_FILE = "sessions.jsonl"
 # Share of its images that a run may have lost or gained when it resumes: some
-# files may have gone bad. More is another data set.
+# files may have gone bad. More is another dataset.
 _TOLERATED_CHANGE = 0.01
 
 
@@ -59,7 +59,7 @@ def check_data(workdir, data: Mapping[str, object]) -> None:
 
     Args:
         workdir: Folder of the run.
-        data: Description of the data set, see `ImageDataset.describe`.
+        data: Description of the dataset, see `ImageDataset.describe`.
 
     Raises:
         ValueError: If images, labels or class names differ, showing how; runs
@@ -153,7 +153,7 @@ def check_images(workdir, num_images: int) -> None:
     if before == num_images:
         return
     text = (
-        f"The data set has {num_images} images, and had {before} in the last "
+        f"The dataset has {num_images} images, and had {before} in the last "
         f"session of {workdir}"
     )
     if abs(num_images - before) > _TOLERATED_CHANGE * before:
@@ -172,7 +172,7 @@ def record_session(workdir, step: int, num_images: int, **more) -> None:
     Args:
         workdir: Folder of the run.
         step: Step at which the process starts or resumes.
-        num_images: Size of the data set.
+        num_images: Size of the dataset.
         **more: Further values, as JSON takes them.
     """
     session = {
@@ -199,7 +199,7 @@ def parse_recorded_config(workdir, bindings=(), data_dir=None) -> None:
     Args:
         workdir: Folder of the run.
         bindings: Override it, as in `sagan.config.parse_config`.
-        data_dir: Folder of TFDS data sets, from which no config is taken.
+        data_dir: Folder of TFDS datasets, from which no config is taken.
 
     Raises:
         ValueError: If the folder holds none or lies among the data, or a

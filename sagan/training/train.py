@@ -72,8 +72,8 @@ def train(
 
     Args:
         workdir: Folder of the run; created if absent.
-        data_dir: Folder of TFDS data sets; None for the TFDS default.
-        download: Whether a missing data set may be downloaded.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
+        download: Whether a missing dataset may be downloaded.
         num_steps: Total number of generator updates.
         d_steps: Discriminator updates before each generator update.
         seed: Seed for initial weights, latents and labels.
@@ -196,5 +196,5 @@ def _check_start(workers, workdir, download):
     if download and not workers.alone:
         raise ValueError(
             "--download is for one process, and these are several workers: "
-            "prepare the data set first, with train.strategy = 'none'."
+            "prepare the dataset first, with train.strategy = 'none'."
         )

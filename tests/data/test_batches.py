@@ -34,7 +34,7 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def root(drawn, tmp_path_factory):
-    """The same images as a folder and as a data set of TFDS."""
+    """The same images as a folder and as a dataset of TFDS."""
     root = tmp_path_factory.mktemp("sources")
     examples = []
     for i, (image, label) in enumerate(zip(*drawn, strict=True)):

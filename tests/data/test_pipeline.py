@@ -1,4 +1,4 @@
-"""Settings of a data set: those that cannot be, and gin's."""
+"""Settings of a dataset: those that cannot be, and gin's."""
 
 import gin
 import pytest

@@ -107,7 +107,7 @@ def test_parts_of_splits_are_what_tfds_reads(stream):
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """The same images as a folder and as a data set of TFDS."""
+    """The same images as a folder and as a dataset of TFDS."""
     root = tmp_path_factory.mktemp("sources")
     images, _ = make_synthetic_images(30, 32)
     (root / "folder").mkdir()

@@ -121,7 +121,7 @@ def test_manual_instructions_are_passed_on(tmp_path):
         ("celeba", "celeb_a"),
         ("lsun/bedrom", "lsun/bedroom"),
         ("qqq", "nothing"),
-        # A name that is a path is no data set.
+        # A name that is a path is no dataset.
         *((name, "") for name in ("../../x", "/etc/x", "x\n../y", "a\0b")),
         *((name, "") for name in ("cifar10/../x", "mnist:9.9.9")),
     ],
@@ -175,7 +175,7 @@ def test_examples_without_a_class(tmp_path, cache):
 
 @pytest.fixture
 def prepared(fakes, tmp_path):
-    """A copy of a data set, to be damaged."""
+    """A copy of a dataset, to be damaged."""
     shutil.copytree(fakes[0] / FASHION, tmp_path / FASHION)
     return tmp_path
 

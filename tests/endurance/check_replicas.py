@@ -25,7 +25,7 @@ from sagan.cli import define_path, start_tensorflow
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("gin_config", ["configs/cifar10.gin"], "Configs.")
 flags.DEFINE_multi_string("gin_bindings", [], "Settings that override them.")
-define_path("data_dir", "Where TFDS data sets are.")
+define_path("data_dir", "Where TFDS datasets are.")
 flags.DEFINE_integer("steps", 20, "Training steps; a multiple of 4.")
 flags.DEFINE_float("tolerance", 1e-5, "Largest difference that passes.")
 flags.DEFINE_multi_enum(

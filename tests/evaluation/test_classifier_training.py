@@ -239,7 +239,7 @@ def test_command_trains_and_says_how_good_it_is(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     lines = result.stderr.splitlines()
-    # Two data sets, one epoch, the end, and nothing of the libraries.
+    # Two datasets, one epoch, the end, and nothing of the libraries.
     assert len(lines) == 4, result.stderr
     assert "epoch 1/1: loss" in lines[2]
     assert "of 64 test images right" in lines[3]
