@@ -39,7 +39,10 @@ cli.define_bindings_flag()
 def main(argv):
     with cli.command(argv):
         cli.start_tensorflow()
-        from sagan.evaluation.attention import picture_of_run, write_numbers
+        from sagan.evaluation.attention_report import (
+            picture_of_run,
+            write_numbers,
+        )
         from sagan.runs.record import parse_recorded_config
         from sagan.runs.sample_grids import prepare_png, save_png
 

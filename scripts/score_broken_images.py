@@ -33,6 +33,7 @@ def main(argv):
         start_tensorflow()
         import sagan.training.train  # noqa: F401  What configs bind.
         from sagan.config import parse_config
+        from sagan.data.batches import first_examples
         from sagan.evaluation.embedding import embed_images
         from sagan.evaluation.features import open_features
         from sagan.evaluation.real_images import open_real
@@ -43,8 +44,9 @@ def main(argv):
         train = open_real("train", FLAGS.data_dir)
         batches = train.one_pass().as_numpy_iterator()
         real = embed_images(network, batches, FLAGS.num_kept, False)
-        images, labels = first_images(
-            open_real("test", FLAGS.data_dir), FLAGS.num_images
+        test = open_real("test", FLAGS.data_dir)
+        images, labels = first_examples(
+            test.one_pass().as_numpy_iterator(), FLAGS.num_images
         )
         print("| | " + " | ".join(SCORES) + " |")
         print("| --- " * (1 + len(SCORES)) + "|")
@@ -55,19 +57,6 @@ def main(argv):
             scores, _ = score(real, fake, train.num_classes)
             row = [f"{scores.get(key, float('nan')):.3g}" for key in SCORES]
             print(f"| {name} | {' | '.join(row)} |", flush=True)
-
-
-def first_images(dataset, number):
-    """Returns the first images and labels of one pass, as arrays."""
-    import numpy as np
-
-    images, labels = [], []
-    for some, their_labels in dataset.one_pass().as_numpy_iterator():
-        images.append(some)
-        labels.append(their_labels)
-        if sum(map(len, images)) >= number:
-            break
-    return np.concatenate(images)[:number], np.concatenate(labels)[:number]
 
 
 def broken_sets(images, labels, num_classes):

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import re
 
+import numpy as np
 import tensorflow as tf
 
 from sagan.data.preprocessing import to_unit_range
@@ -167,6 +168,22 @@ def flips(batch, batch_size: int, seed: int):
     # Epochs are not negative, so this stream differs from those of the orders.
     key = tf.stack([tf.constant(seed, tf.int64), -1 - batch])
     return tf.random.stateless_uniform([batch_size], key, alg="philox") < 0.5
+
+
+def first_examples(batches, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first images and labels of batches, as arrays.
+
+    Args:
+        batches: Iterable of images `[batch, ...]` and labels `[batch]`, arrays.
+        number: How many; fewer if there are fewer.
+    """
+    images, labels = [], []
+    for some, their_labels in batches:
+        images.append(some)
+        labels.append(their_labels)
+        if sum(map(len, images)) >= number:
+            break
+    return np.concatenate(images)[:number], np.concatenate(labels)[:number]
 
 
 @contextlib.contextmanager

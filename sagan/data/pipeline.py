@@ -101,7 +101,7 @@ def make_dataset(
         crop_size=crop_size or CUSTOMARY_CROPS.get(name),
         channels=channels,
     )
-    failures, order = contextlib.nullcontext, "shuffled"
+    failures = contextlib.nullcontext
     if is_synthetic(name):
         size = num_examples or 10_000
         read, labels, identity = _open_synthetic(
@@ -117,7 +117,6 @@ def make_dataset(
             check = functools.partial(_check_classes, name, num_classes)
             source = TfdsImages(name, split, data_dir, download, check)
             buffers = None if cache else [shuffle_buffer // shards] * shards
-            order = "streamed" if buffers else order
             open_source = functools.partial(
                 _open_tfds, buffers=buffers, num_classes=num_classes
             )
@@ -151,7 +150,7 @@ def make_dataset(
         seed=seed,
         flip=flip,
         failures=failures,
-        order=order,
+        order="streamed" if _is_streamed(name, cache) else "shuffled",
     )
 
 
@@ -173,10 +172,15 @@ def _check_arguments(name, channels, num_examples):
         )
 
 
+def _is_streamed(name, cache):
+    """Whether examples come through a buffer, not each by its number."""
+    return not (cache or is_synthetic(name) or name.startswith(_FOLDER))
+
+
 def _check_shards(shards, name, cache, batch_size, shuffle_buffer):
     if shards == 1:
         return
-    if cache or is_synthetic(name) or name.startswith(_FOLDER):
+    if not _is_streamed(name, cache):
         raise ValueError(
             f"make_dataset.shards is {shards}, but is for a TFDS dataset with "
             "make_dataset.cache = False: others need no parts, since each "

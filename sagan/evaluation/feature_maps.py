@@ -11,9 +11,9 @@ from sagan.evaluation.samples import restored_generator
 from sagan.latents import fixed_inputs
 from sagan.layers.initialization import layer_paths
 from sagan.layers.recorder import wrapped
-from sagan.runs.attention_pictures import stack
 from sagan.runs.checkpoints import restore_network
 from sagan.runs.feature_pictures import draw_channels
+from sagan.runs.picture_layout import stack
 from sagan.runs.record import class_numbers
 
 

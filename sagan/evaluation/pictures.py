@@ -8,7 +8,6 @@ from absl import logging
 
 from sagan.distributed.replicas import run_on_replicas
 from sagan.evaluation.compatibility import check_network
-from sagan.evaluation.features import open_features
 from sagan.evaluation.neighbours import nearest_images
 from sagan.evaluation.published import PROTOCOLS
 from sagan.evaluation.real_images import config_split, open_real
@@ -152,9 +151,7 @@ def _open_real(data_dir):
     bound = gin.get_bindings("make_evaluation")
     published = PROTOCOLS[bound.get("protocol", "own")]
     features = bound.get("features") or published.features
-    network = open_features(
-        features, published.preprocessing, published.biased_logits
-    )
+    network = published.open_features(features)
     split = bound.get("split") or config_split()
     dataset = open_real(split, data_dir)
     check_network(network, dataset, split, features == "classifier")

@@ -23,7 +23,6 @@ from sagan.evaluation.embedding import (
 )
 from sagan.evaluation.features import (
     FeatureNetwork,
-    open_features,
 )
 from sagan.evaluation.published import (
     PROTOCOLS,
@@ -191,9 +190,7 @@ def make_evaluation(
         check_chief_can_score(labels, published)
     # Before the data, which may take long: a missing network is noticed first.
     with strategy.scope() if mirrored else contextlib.nullcontext():
-        network = open_features(
-            source, published.preprocessing, published.biased_logits
-        )
+        network = published.open_features(source)
     named = describe_published(
         *(protocol, network.name), features=features, num_samples=num_samples,
         num_real=num_real, split=split, labels=labels

@@ -10,7 +10,11 @@ from typing import Literal
 
 from absl import logging
 
-from sagan.evaluation.features import INCEPTION
+from sagan.evaluation.features import (
+    INCEPTION,
+    FeatureNetwork,
+    open_features,
+)
 from sagan.evaluation.real_images import config_split
 
 ProtocolName = Literal["own", "paper", "studiogan", "mimicry", "clean"]
@@ -41,6 +45,14 @@ class PublishedProtocol:
     num_samples: int = 50_000
     num_real: int | None = None
     kid_subsets: tuple[int, int] = (100, 1000)
+
+    def open_features(self, source: str) -> FeatureNetwork:
+        """Opens a feature network, which gets images as the protocol has them.
+
+        Args:
+            source: As for `features.open_features`.
+        """
+        return open_features(source, self.preprocessing, self.biased_logits)
 
 
 PROTOCOLS = {

@@ -13,8 +13,7 @@ from sagan.exporting.formats import find_format
 from sagan.exporting.generators import fold_spectral_norm
 from sagan.exporting.program import Program
 from sagan.exporting.proof import compare
-from sagan.layers.attention import SelfAttention
-from sagan.layers.recorder import call_with_attention
+from sagan.layers.recorder import call_with_attention, self_attentions
 
 _EXAMPLES = 8
 
@@ -35,11 +34,7 @@ def browser_program(generator) -> Program:
     if count := generator.num_classes:
         numbers = np.arange(_EXAMPLES) % count
         examples["classes"] = np.eye(count, dtype=np.float32)[numbers]
-    names = [
-        layer.name
-        for layer in generator.attentions
-        if isinstance(layer, SelfAttention)
-    ]
+    names = [layer.name for layer in self_attentions(generator)]
 
     def compute(latents, classes=None):
         if classes is None:

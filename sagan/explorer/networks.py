@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import pathlib
 import threading
 
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from sagan.discriminator import build_discriminator
-from sagan.evaluation.attention import BlockMaps
+from sagan.evaluation.attention import BlockMaps, block_maps
 from sagan.evaluation.samples import restored_generator, use_standing_moments
 from sagan.explorer.directions import principal_directions
 from sagan.layers.recorder import call_with_attention
@@ -174,35 +175,18 @@ class Run:
                 (self.generator, ours),
                 (self.discriminator, theirs),
             )
-            for block in _blocks(network, attended)
+            for block in block_maps(network, [attended])
         }
         pixels = to_uint8(images[0].numpy())
         return Look(pixels, float(logits[0, 0]), blocks)
 
 
 def _compile(network, shape, labels):
-    def call(inputs, labels):
-        outputs, attended = call_with_attention(network, inputs, labels)
-        return outputs, {
-            name: (block.map, block.change) for name, block in attended.items()
-        }
-
-    inputs = tf.TensorSpec([1, *shape])
-    return tf.function(call, input_signature=[inputs, labels], autograph=False)
-
-
-def _blocks(network, attended):
-    layers = {layer.name: layer for layer in network.attentions}
-    for name, (maps, change) in attended.items():
-        side = round(maps.shape[1] ** 0.5)
-        yield BlockMaps(
-            f"{network.name}/{name}",
-            maps.numpy(),
-            (side, side),
-            network.image_shape[0] // side,
-            float(layers[name].gamma.numpy()),
-            float(change[0]),
-        )
+    return tf.function(
+        functools.partial(call_with_attention, network),
+        input_signature=[tf.TensorSpec([1, *shape]), labels],
+        autograph=False,
+    )
 
 
 class _Recent:

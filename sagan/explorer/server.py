@@ -144,7 +144,7 @@ class Explorer:
     def send_numbers(self, query):
         run, *view = read_view(query, self.runs)
         look = run.look(*view)
-        blocks = {name: x.statistics() for name, x in look.blocks.items()}
+        blocks = {name: x.statistics for name, x in look.blocks.items()}
         values = {"logit": look.logit, "blocks": blocks}
         return Response(to_json(values), mimetype="application/json")
 

@@ -1,9 +1,9 @@
 """A trained classifier as a `Program`."""
 
 import gin
-import numpy as np
 
 from sagan.config import settings_of
+from sagan.data.batches import first_examples
 from sagan.evaluation.classifier import load_classifier
 from sagan.evaluation.classifier_batches import turned_batches
 from sagan.evaluation.classifier_training import open_splits
@@ -84,10 +84,5 @@ def _first(dataset, number, turned):
     batches = dataset.one_pass()
     if turned:
         batches = turned_batches(batches)
-    images, labels = [], []
-    for some, their_labels in dataset.checked(batches.as_numpy_iterator()):
-        images.append(some)
-        labels.append(their_labels)
-        if sum(map(len, images)) >= number:
-            break
-    return np.concatenate(images)[:number], np.concatenate(labels)[:number]
+    batches = dataset.checked(batches.as_numpy_iterator())
+    return first_examples(batches, number)

@@ -7,8 +7,7 @@ from sagan.evaluation.runs import find_step
 from sagan.evaluation.samples import restored_generator, use_standing_moments
 from sagan.exporting.program import Options, Program, call_in_batches
 from sagan.latents import fixed_inputs
-from sagan.layers.attention import SelfAttention
-from sagan.layers.recorder import call_with_attention
+from sagan.layers.recorder import call_with_attention, self_attentions
 from sagan.layers.spectral_norm import kernel_layers
 from sagan.runs.record import class_numbers, last_data, parse_recorded_config
 from sagan.runs.sample_grids import to_uint8
@@ -118,11 +117,7 @@ def generator_program(
 
 def _attention_blocks(generator):
     """Returns the names of the blocks that have maps."""
-    names = [
-        layer.name
-        for layer in generator.attentions
-        if isinstance(layer, SelfAttention)
-    ]
+    names = [layer.name for layer in self_attentions(generator)]
     if not names:
         raise ValueError(
             "The generator of this run has no self-attention, so it has no "

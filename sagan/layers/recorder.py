@@ -45,13 +45,11 @@ class Attended(NamedTuple):
     Attributes:
         map: Its weights, `[batch, height * width, keys]`, float32, see
             `SelfAttention.attention_map`.
-        size: Height and width of its features.
         change: Norm of what the block adds to its input, over that of the
             input, `[batch]`, float32.
     """
 
     map: tf.Tensor
-    size: tuple[int, int]
     change: tf.Tensor
 
 
@@ -73,7 +71,6 @@ def call_with_attention(network, inputs, labels):
         before, after = (tf.cast(x, tf.float32) for x in (features, outputs))
         attended[layer.name] = Attended(
             layer.attention_map(features),
-            tuple(features.shape[1:3]),
             _norm(after - before) / _norm(before),
         )
         return outputs

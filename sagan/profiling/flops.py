@@ -139,29 +139,17 @@ def _size(tensor):
     return math.prod(tensor.shape)
 
 
-def _patch(kernel):
-    return math.prod(kernel.shape[:3])
-
-
-def _window(kernel):
-    return math.prod(kernel.shape[:2])
+# Axes of a kernel that a number on the filters' side is a sum over. A depthwise
+# one has the shape [height, width, channels, 1].
+_SUMMED_AXES = {"Conv2D": 3, "DepthwiseConv2dNative": 2}
 
 
 def _flops(op):
-    # A convolution multiplies a patch for each number on the filters' side.
-    if op.type == "Conv2D":
-        return 2 * _size(op.outputs[0]) * _patch(op.inputs[1])
-    if op.type == "Conv2DBackpropInput":
-        return 2 * _size(op.inputs[2]) * _patch(op.inputs[1])
-    if op.type == "Conv2DBackpropFilter":
-        return 2 * _size(op.inputs[2]) * _patch(op.outputs[0])
-    # A depthwise one has a kernel [height, width, channels, 1].
-    if op.type == "DepthwiseConv2dNative":
-        return 2 * _size(op.outputs[0]) * _window(op.inputs[1])
-    if op.type == "DepthwiseConv2dNativeBackpropInput":
-        return 2 * _size(op.inputs[2]) * _window(op.inputs[1])
-    if op.type == "DepthwiseConv2dNativeBackpropFilter":
-        return 2 * _size(op.inputs[2]) * _window(op.outputs[0])
+    kind = op.type.removesuffix("BackpropInput").removesuffix("BackpropFilter")
+    if kind in _SUMMED_AXES:
+        numbers, kernel = _filters_side(op)
+        patch = math.prod(kernel.shape[: _SUMMED_AXES[kind]])
+        return 2 * _size(numbers) * patch
     if op.type in ("MatMul", "BatchMatMulV2"):
         transposed = op.get_attr(
             "transpose_a" if op.type == "MatMul" else "adj_x"
@@ -171,6 +159,15 @@ def _flops(op):
     if op.type == "Einsum":
         return 2 * _einsum_products(op)
     return 0
+
+
+def _filters_side(op):
+    """Returns a convolution's tensor with an axis of filters, and kernel."""
+    if op.type.endswith("BackpropInput"):
+        return op.inputs[2], op.inputs[1]
+    if op.type.endswith("BackpropFilter"):
+        return op.inputs[2], op.outputs[0]
+    return op.outputs[0], op.inputs[1]
 
 
 def _einsum_products(op):

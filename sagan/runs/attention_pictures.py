@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sagan.runs.picture_layout import GAP, as_rgb, beside, enlarge
 from sagan.runs.sample_grids import to_uint8
 
 # Colours of the queries, told apart by most colour-blind readers.
@@ -23,7 +24,6 @@ COLOURS = np.array(
 )
 # Images are magnified to about so many pixels.
 _SIDE = 128
-_GAP = 4
 # Of the largest weight, so that the image shows through.
 _OPACITY = 0.85
 _TITLE = 18
@@ -54,12 +54,9 @@ def attention_rows(
     Returns:
         `[height', width', 3]`, uint8.
     """
-    scale = max(1, _SIDE // images.shape[1])
     rows = []
     for image, attention, points in zip(images, maps, queries, strict=True):
-        large = _enlarge(
-            to_uint8(np.repeat(image, 3 // image.shape[-1], -1)), scale
-        )
+        large = enlarge(as_rgb(to_uint8(image)), _SIDE)
         cell = np.array(large.shape[:2]) // size
         marked = large.copy()
         tiles = [marked]
@@ -71,27 +68,18 @@ def attention_rows(
             tile = _overlay(large, weights, colour, smooth)
             _frame(tile, np.multiply(point, cell), cell, (255, 255, 255))
             tiles.append(tile)
-        rows.append(_beside(tiles, axis=1))
-    return _beside(rows, axis=0)
+        rows.append(beside(tiles, axis=1))
+    return beside(rows, axis=0)
 
 
 def with_title(pixels: np.ndarray, title: str) -> np.ndarray:
     """Writes a line of text above a picture, `[height, width, 3]` uint8."""
     font = ImageFont.load_default(13)
-    width = max(pixels.shape[1], int(font.getlength(title)) + 2 * _GAP)
+    width = max(pixels.shape[1], int(font.getlength(title)) + 2 * GAP)
     canvas = Image.new("RGB", (width, pixels.shape[0] + _TITLE), "white")
     canvas.paste(Image.fromarray(pixels), (0, _TITLE))
-    ImageDraw.Draw(canvas).text((_GAP, 0), title, "black", font)
+    ImageDraw.Draw(canvas).text((GAP, 0), title, "black", font)
     return np.asarray(canvas)
-
-
-def stack(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Puts pictures of any widths below each other, on white."""
-    return _beside(pictures, axis=0)
-
-
-def _enlarge(pixels, scale):
-    return pixels.repeat(scale, 0).repeat(scale, 1)
 
 
 def _overlay(image, weights, colour, smooth):
@@ -115,16 +103,3 @@ def _frame(pixels, corner, cell, colour):
     kept = inside.copy()
     pixels[top:bottom, left:right] = colour
     inside[:] = kept
-
-
-def _beside(pictures, axis):
-    """Joins pictures along an axis, with a gap, on white."""
-    other = 1 - axis
-    side = max(picture.shape[other] for picture in pictures)
-    parts = []
-    for picture in pictures:
-        padding = [(0, 0)] * 3
-        padding[other] = (0, side - picture.shape[other])
-        padding[axis] = (0, _GAP)
-        parts.append(np.pad(picture, padding, constant_values=255))
-    return np.concatenate(parts, axis)

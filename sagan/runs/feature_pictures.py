@@ -3,11 +3,11 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sagan.runs.picture_layout import GAP, as_rgb, enlarge
 from sagan.runs.sample_grids import to_uint8
 
 # Images and maps are magnified to about so many pixels.
 _SIDE = 64
-_GAP = 4
 _LINE = 14
 _POSITIVE = np.array([178, 24, 43])
 _NEGATIVE = np.array([33, 102, 172])
@@ -66,26 +66,23 @@ def draw_channels(
         f"{energies[chosen].sum():.0%} of the energy"
     )
     font = ImageFont.load_default(11)
-    cell = max(_SIDE, *maps.shape[1:3], *images.shape[1:3]) + _GAP
-    width = max(cell * (1 + len(chosen)), int(font.getlength(title)) + _GAP)
+    cell = max(_SIDE, *maps.shape[1:3], *images.shape[1:3]) + GAP
+    width = max(cell * (1 + len(chosen)), int(font.getlength(title)) + GAP)
     height = 2 * _LINE + cell * len(images)
     canvas = Image.new("RGB", (width, height), "white")
     write = ImageDraw.Draw(canvas).text
+
+    def paste(pixels, row, column):
+        tile = Image.fromarray(enlarge(pixels, _SIDE))
+        canvas.paste(tile, (column * cell, 2 * _LINE + row * cell))
+
     write((0, 0), title, "black", font)
     for column, channel in enumerate(chosen, 1):
         text = f"{channel}: {energies[channel]:.1%}"
         write((column * cell, _LINE), text, "black", font)
         largest = np.abs(maps[..., channel]).max() or 1.0
         for row, features in enumerate(maps[..., channel]):
-            tile = _enlarge(colour(features / largest))
-            canvas.paste(tile, (column * cell, 2 * _LINE + row * cell))
+            paste(colour(features / largest), row, column)
     for row, image in enumerate(to_uint8(images)):
-        tile = _enlarge(np.repeat(image, 3 // image.shape[-1], -1))
-        canvas.paste(tile, (0, 2 * _LINE + row * cell))
+        paste(as_rgb(image), row, 0)
     return np.asarray(canvas)
-
-
-def _enlarge(pixels):
-    """Magnifies by an integer, to about `_SIDE` pixels."""
-    scale = max(1, _SIDE // max(pixels.shape[:2]))
-    return Image.fromarray(pixels.repeat(scale, 0).repeat(scale, 1))

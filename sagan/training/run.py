@@ -8,7 +8,8 @@ from absl import logging
 
 from sagan.data import ImageDataset, agreement, is_synthetic
 from sagan.distributed.workers import Workers
-from sagan.evaluation.attention import draw, look
+from sagan.evaluation.attention import look
+from sagan.evaluation.attention_report import draw
 from sagan.evaluation.best import ScoresInTraining, generate_for_chief
 from sagan.evaluation.protocol import make_evaluation
 from sagan.gan import GAN

@@ -14,12 +14,8 @@ from random_weights import draw_inputs, randomize
 from tiny_gan import make_generator
 
 from sagan.discriminator import build_discriminator
-from sagan.evaluation.attention import (
-    attend,
-    look,
-    picture_of_run,
-    write_numbers,
-)
+from sagan.evaluation.attention import attend, look
+from sagan.evaluation.attention_report import picture_of_run, write_numbers
 from sagan.layers.recorder import call_with_attention, wrapped
 from sagan.runs.record import parse_recorded_config
 

@@ -65,7 +65,7 @@ def test_a_click_shows_the_weights_of_that_point(open_page, runs):
     check_image(page, look)
     check_maps(page, look, 12, 22)
     text = page.find(".run").text
-    block = look.blocks["generator/attention_16"].statistics()
+    block = look.blocks["generator/attention_16"].statistics
     assert f"gamma {block['gamma']:.3f}" in text
     assert f"({look.logit:.2f})" in text
     # A mouse that only passes shows the map of where it is.

@@ -60,7 +60,7 @@ def test_images_and_maps_are_those_of_the_run(client, runs):
     numbers = get(client, "numbers.json", **VIEW).json
     assert numbers["logit"] == look.logit
     for name, block in look.blocks.items():
-        assert numbers["blocks"][name] == block.statistics()
+        assert numbers["blocks"][name] == block.statistics
 
 
 def test_weights_survive_as_colours():
