@@ -15,6 +15,10 @@ from sagan.config.paths import local_path
 # The flags defined here are those of the command that asks for them.
 flags.disclaim_key_flags()
 _PACKAGE = str(pathlib.Path(__file__).parent)
+_OF_CHECKPOINTS = (
+    "Value in checkpoint could not be found",
+    "Detecting that an object or model or tf.train.Checkpoint is being deleted",
+)
 _FOR_THE_USER = (
     ValueError,
     OSError,
@@ -82,14 +86,17 @@ def start_logging():
 def _is_for_the_user(record):
     """Whether a log record is of this project, or a warning worth reading.
 
-    TensorFlow and TFDS log through absl too: progress, and deprecations in
-    their own code.
+    TensorFlow and TFDS log through absl too: progress, deprecations in their
+    own code, and each variable of a checkpoint that does not fit, of which the
+    error says a few.
     """
     if record.pathname.startswith(_PACKAGE):
         return True
     if "site-packages" not in record.pathname:
         return True
     message = record.getMessage()
+    if message.startswith(_OF_CHECKPOINTS):
+        return False
     return record.levelno > stdlib_logging.INFO and "deprecat" not in message
 
 

@@ -32,10 +32,13 @@ def main(argv):
     with cli.command(argv):
         cli.start_tensorflow()
         from sagan.evaluation.protocol import WEIGHTS
+        from sagan.evaluation.published import PROTOCOLS
         from sagan.evaluation.runs import evaluate_run, recorded_tables
         from sagan.evaluation.samples import STATISTICS
         from sagan.runs.record import parse_recorded_config
 
+        if FLAGS.protocol is not None:
+            cli.check_choices("--protocol", [FLAGS.protocol], PROTOCOLS)
         cli.check_choices("--weights", FLAGS.weights, WEIGHTS)
         cli.check_choices("--statistics", FLAGS.statistics, STATISTICS)
         bindings = cli.evaluation_bindings(

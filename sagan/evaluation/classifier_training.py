@@ -199,6 +199,11 @@ def open_splits(test_split, test_data, data_dir, download, targets):
         )
     which = {"name": test_data} if test_data else {"split": test_split}
     test = make_dataset(flip=False, **which, **source)
+    if test_data and test.identity.fingerprint == train.identity.fingerprint:
+        raise ValueError(
+            f"train_classifier.test_data {test_data!r} has the images that it "
+            "trains on: expected a folder of other ones."
+        )
     learnt, asked = (x.identity.class_names for x in (train, test))
     if train.num_classes and list(learnt) != list(asked):
         raise ValueError(

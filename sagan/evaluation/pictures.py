@@ -60,6 +60,10 @@ class Drawing:
     neighbours: int = 0
 
     def __post_init__(self):
+        if self.truncation is not None and not self.truncation > 0:
+            raise ValueError(
+                f"--truncation is {self.truncation}: expected a number above 0."
+            )
         if self.interpolate and self.neighbours:
             raise ValueError(
                 "--interpolate and --neighbours are two pictures: expected "

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 
 from absl import logging
 
@@ -99,8 +100,14 @@ def check_writable(workdir: str | os.PathLike, flag: str = "--workdir") -> None:
     # That of pathlib raises where a folder may not be entered.
     while not os.path.exists(existing) and existing != existing.parent:
         existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        problem = "is no folder" if existing.is_file() else "cannot be written"
+    problem = None if existing.is_dir() else "is no folder"
+    if not problem:
+        try:
+            # Permissions do not tell all; this file never has a name.
+            tempfile.TemporaryFile(dir=existing).close()
+        except OSError:
+            problem = "cannot be written"
+    if problem:
         raise ValueError(
             f"{flag}={workdir} cannot be used: {existing} {problem}. Give "
             "another."

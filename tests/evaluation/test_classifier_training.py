@@ -269,6 +269,8 @@ def test_an_image_folder_is_tested_on_another_one(tmp_path):
     with pytest.raises(ValueError, match="no split to test on.*test_data"):
         train(tmp_path / "run", *bindings)
     test = "train_classifier.test_data = 'folder:{}/{}'"
+    with pytest.raises(ValueError, match="test_data .* has the images that it"):
+        train(tmp_path / "run", *bindings, test.format(tmp_path, "train"))
     bindings.append(test.format(tmp_path, "test"))
     classifier = train(tmp_path / "run", *bindings)
     assert classifier.num_test_images == 8

@@ -108,6 +108,11 @@ def test_pictures_that_exclude_each_other_are_refused(drawing, message):
         Drawing(neighbours=2, **drawing)
 
 
+def test_a_truncation_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="--truncation is nan: expected a num"):
+        Drawing(truncation=float("nan"))
+
+
 def test_fewer_images_than_classes_are_reported(run, tmp_path, caplog):
     _draw(run, tmp_path, num_images=2)
     assert "2 images show 2 of 4 classes" in caplog.text

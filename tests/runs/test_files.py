@@ -122,6 +122,12 @@ def test_a_read_only_disk_is_named(small_disk):
             check_writable(path)
 
 
+def test_a_place_where_the_system_makes_no_files_is_named():
+    """Also for root, whom permissions do not hold back."""
+    with pytest.raises(ValueError, match="--out=/proc/new/run .* be written"):
+        check_writable("/proc/new/run", "--out")
+
+
 def test_text_is_written_whole(tmp_path):
     path = tmp_path / "new" / "config.gin"
     write_text(path, "A = 1\n")
