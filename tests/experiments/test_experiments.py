@@ -120,7 +120,7 @@ def test_each_arm_parses_alone_and_at_the_papers_size(name, arm):
     assert large == settings([CELEBA, str(delta)])
     plain = settings([CELEBA])
     changed = {key for key in large if large[key] != plain.get(key)}
-    what = "build_", "make_objective."
+    what = "build_", "make_objective.", "train.d_steps"
     assert all(key.startswith(what) for key in changed), changed
 
 
