@@ -120,12 +120,13 @@ class Run:
         """Opens the log and prepares sample grids; arguments as of `train`."""
         verb = "Resuming" if start else "Starting"
         logging.info("%s at step %d%s.", verb, start, self.workers.on_what())
-        score = agreement if is_synthetic(self.dataset.name) else None
+        name = self.dataset.name
+        score = functools.partial(agreement, name=name)
         self.grids = SampleGrids(
             self.workdir / SAMPLE_FOLDER,
             {"raw": self.gan.generator, "ema": self.gan.ema_generator},
             num_samples,
-            score,
+            score if is_synthetic(name) else None,
         )
         self.grids.save_real(self.dataset)
         images_per_step = d_steps * self.dataset.batch_size
