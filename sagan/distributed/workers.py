@@ -30,7 +30,7 @@ class Workers:
         self.number = num_workers(strategy)
         self.alone = self.number == 1
         self.is_chief = worker_index(strategy) == 0
-        self._sum = tf.function(self._sum_over_replicas)
+        self._sum = tf.function(self._sum_over_replicas, autograph=False)
 
     @contextlib.contextmanager
     def watched(self):

@@ -1,6 +1,7 @@
 """Feature networks: a classifier, the Inception graph, or any model."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -131,7 +132,7 @@ def _open_classifier(path):
         f"{kind}-{as_file_name(classifier.dataset)}",
         classifier.weights_sha256,
         "none",
-        tf.function(embed),
+        tf.function(embed, autograph=False),
         classifier.data,
     )
 
@@ -186,7 +187,7 @@ def _general(name, sha256, shape, model):
     size = tuple(size)
     fixed = None not in size
 
-    @tf.function
+    @functools.partial(tf.function, autograph=False)
     def embed(images):
         if images.shape[-1] == 1 and channels == 3:
             images = tf.repeat(images, 3, axis=-1)

@@ -4,6 +4,7 @@ A frozen graph of 96 MB, used by its tensor names, with the preprocessing of the
 code that first computed these scores.
 """
 
+import functools
 import pathlib
 import tarfile
 from collections.abc import Callable
@@ -91,7 +92,7 @@ def load_inception(
         raise ValueError(_refusal(path, error)) from error
     _, prepare = PREPROCESSING[preprocessing]
 
-    @tf.function
+    @functools.partial(tf.function, autograph=False)
     def embed(images):
         if images.shape[-1] == 1:
             images = tf.repeat(images, 3, axis=-1)

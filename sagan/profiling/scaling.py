@@ -55,7 +55,7 @@ def _all_reduces(strategy, gan, d_steps):
             previous = 0.0 * tf.reshape(mean_over_replicas(values)[0], [-1])[0]
         return previous
 
-    return tf.function(lambda: strategy.run(reduce))
+    return tf.function(lambda: strategy.run(reduce), autograph=False)
 
 
 def _median_seconds(call, samples):

@@ -193,7 +193,8 @@ def step_updates(gan: GAN, functions, d_steps: int) -> list[Update]:
         variable_bytes(network.trainable_variables)
         for network in (gan.discriminator, gan.generator)
     )
-    average = tf.function(gan.update_ema).get_concrete_function()
+    average = tf.function(gan.update_ema, autograph=False)
+    average = average.get_concrete_function()
     d_update, g_update, ema_update = map(graph_costs, (*functions, average))
     return [
         Update("discriminator update", d_steps, d_update, d_gradients),

@@ -14,7 +14,7 @@ def generator():
     generator = make_generator()
     latents = tf.random.stateless_normal([16, generator.latent_dim], [5, 5])
     # Until `u` has settled: it moves on with every batch in training.
-    call = tf.function(generator)
+    call = tf.function(generator, autograph=False)
     for _ in range(50):
         call(3.0 * latents, tf.zeros([16], tf.int32), training=True)
     return generator

@@ -17,7 +17,7 @@ PLAIN_IN_BLOCKS = {
 
 
 def flops(function, *sizes):
-    concrete = tf.function(function).get_concrete_function(
+    concrete = tf.function(function, autograph=False).get_concrete_function(
         *(tf.TensorSpec(size) for size in sizes)
     )
     return sum(cost.flops for cost in graph_costs(concrete))
