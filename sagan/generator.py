@@ -23,6 +23,7 @@ from sagan.layers.dense import Dense
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
+from sagan.layers.relu import relu
 from sagan.layers.spectral_norm import InitializerName
 
 # Widths of the 4x4 layer and of each block, in units of `base_channels`. 128 is
@@ -56,6 +57,7 @@ class Generator(Composite, keras.Model):
         attention_resolutions: Resolutions that get an attention block.
         norm: Recipe for the last batch norm, `BatchNorm`.
         conv: Recipe for the last convolution, `Conv3x3`.
+        relu: Function that computes the ReLU before the last layer.
         recompute: Whether the backward pass recomputes the activations inside
             blocks: less memory, the same gradients.
 
@@ -81,12 +83,14 @@ class Generator(Composite, keras.Model):
         attention_resolutions,
         norm,
         conv,
+        relu=relu,
         recompute=False,
     ):
         super().__init__(name="generator")
         self.image_shape = (image_size, image_size, channels)
         self.latent_dim = latent_dim
         self.num_classes = num_classes
+        self.relu = relu
         self.call_stage = call_recomputed if recompute else call
         first, *widths = (
             base_channels * width for width in GENERATOR_WIDTHS[image_size]
@@ -113,7 +117,7 @@ class Generator(Composite, keras.Model):
                 block, features, labels, training=training
             )
             features = self.call_stage(attention, features, training=training)
-        features = tf.nn.relu(self.norm(features, training=training))
+        features = self.relu(self.norm(features, training=training))
         features = self.conv(features, training=training)
         return tf.tanh(tf.cast(features, tf.float32))
 
@@ -137,6 +141,7 @@ def build_generator(
     initializer: InitializerName = "glorot",
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
+    integer_relu: bool = True,
     fused_norm: bool = True,
     batch_norm: Literal["per_replica", "synchronized"] = "per_replica",
     recompute: bool = False,
@@ -168,6 +173,8 @@ def build_generator(
             BigGAN.
         fused_resampling: Whether up-sampling is merged into convolutions.
         low_resolution_shortcut: Whether shortcuts run before up-sampling.
+        integer_relu: Whether the ReLU of bfloat16 on a CPU is a maximum of
+            integers.
         fused_norm: Whether batch norm uses the framework's fused kernel.
         batch_norm: Moments that normalise in training on several replicas:
             "per_replica", those of each replica's part of the batch, as in
@@ -181,6 +188,7 @@ def build_generator(
         ValueError: If a value is not among the possible ones.
     """
     check_size(GENERATOR_WIDTHS, image_size, attention_resolutions)
+    activation = relu if integer_relu else tf.nn.relu
     norm = partial(
         BatchNorm, fused=fused_norm, synchronized=batch_norm == "synchronized"
     )
@@ -196,6 +204,7 @@ def build_generator(
         fused_resampling,
         norm=partial(norm, num_classes=num_classes, decay=batch_norm_decay),
         low_resolution_shortcut=low_resolution_shortcut,
+        relu=activation,
     )
     with dtype_policy(precision):
         generator = Generator(
@@ -216,6 +225,7 @@ def build_generator(
             attention_resolutions=attention_resolutions,
             norm=partial(norm, decay=final_batch_norm_decay),
             conv=conv,
+            relu=activation,
             recompute=recompute,
         )
     generator(tf.zeros([1, latent_dim]), tf.zeros([1], tf.int32))

@@ -5,12 +5,12 @@ Their main path is that of the paper, two 3x3 convolutions, or any other
 """
 
 import keras
-import tensorflow as tf
 
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3, downsample, upsample
 from sagan.layers.pointwise import Pointwise
+from sagan.layers.relu import relu
 
 
 class GeneratorBlock(Composite, keras.layers.Layer):
@@ -29,6 +29,7 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         low_resolution_shortcut: Whether the 1x1 runs before the up-sampling.
         main_path: Recipe for another main path, or None for that above.
         recalibration: Recipe for what ends the main path, or None.
+        relu: Function that computes the ReLU.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: `[batch, 2 * height, 2 * width, filters]`.
@@ -45,9 +46,11 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         low_resolution_shortcut=True,
         main_path=None,
         recalibration=None,
+        relu=relu,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.relu = relu
         self.low_resolution_shortcut = low_resolution_shortcut
         self.main_path = main_path and main_path(
             filters, up="up", down=None, norm=norm
@@ -71,9 +74,9 @@ class GeneratorBlock(Composite, keras.layers.Layer):
 
     def _convolve(self, inputs, labels, training):
         outputs = self.norm1(inputs, labels, training=training)
-        outputs = self.conv1(tf.nn.relu(outputs), training=training)
+        outputs = self.conv1(self.relu(outputs), training=training)
         outputs = self.norm2(outputs, labels, training=training)
-        return self.conv2(tf.nn.relu(outputs), training=training)
+        return self.conv2(self.relu(outputs), training=training)
 
 
 class DiscriminatorBlock(keras.layers.Layer):
@@ -95,6 +98,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         low_resolution_shortcut: Whether the pooling runs before the 1x1.
         main_path: As in `GeneratorBlock`.
         recalibration: As in `GeneratorBlock`.
+        relu: Function that computes the ReLU.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: `[batch, height // 2, width // 2, filters]` with `down`,
@@ -114,9 +118,11 @@ class DiscriminatorBlock(keras.layers.Layer):
         low_resolution_shortcut=True,
         main_path=None,
         recalibration=None,
+        relu=relu,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.relu = relu
         self.filters = filters
         self.down = down
         self.first = first
@@ -150,9 +156,9 @@ class DiscriminatorBlock(keras.layers.Layer):
         return outputs + self._shortcut(inputs, training)
 
     def _convolve(self, inputs, training):
-        outputs = inputs if self.first else tf.nn.relu(inputs)
+        outputs = inputs if self.first else self.relu(inputs)
         outputs = self.conv1(outputs, training=training)
-        return self.conv2(tf.nn.relu(outputs), training=training)
+        return self.conv2(self.relu(outputs), training=training)
 
     def _shortcut(self, inputs, training):
         if self.shortcut is None:

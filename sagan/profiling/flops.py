@@ -109,7 +109,7 @@ def part_of(name: str, kind: str) -> str:
     for part, known in _SCOPES.items():
         if scopes & known:
             return part
-    sums = kind.rpartition("_Mkl")[2] in _SUMS
+    sums = kind.rpartition("_Mkl")[2] in _SUMS or "relu" in scopes
     return "relu and sums" if sums else "other"
 
 
