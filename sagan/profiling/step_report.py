@@ -1,6 +1,7 @@
 """The measurements of a step as rows of a table and as lines of text."""
 
 import dataclasses
+import math
 import pathlib
 
 from sagan.config import train_settings
@@ -112,7 +113,26 @@ def lines(report: Report) -> list[str]:
         text += map(_call_line, mine)
     for form in report.seconds:
         text += _part_lines(form, [row for row in parts if row["form"] == form])
+    text += [_peer_line(form, report) for form in report.steps]
     return text + _input_lines(report) + _verdict(report)
+
+
+def _peer_line(form, report):
+    """Returns what another implementation has to report to be compared."""
+    step = report.steps[form]
+    generator, discriminator = (
+        sum(
+            math.prod(variable.shape)
+            for variable in network.trainable_variables
+        )
+        for network in (step.gan.generator, step.gan.discriminator)
+    )
+    return (
+        f"{form}: {report.timings[form, 'step'].median:.3f} seconds a step, "
+        f"batch {step.batch_size}, {step.d_steps} D + 1 G, "
+        f"{step.gan.generator.compute_dtype}, parameters G {generator:,} "
+        f"D {discriminator:,}"
+    )
 
 
 def _call_line(row):

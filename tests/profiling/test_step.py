@@ -182,6 +182,13 @@ def test_two_forms_are_compared_also_where_parts_are_unknown(
     text = lines(two_forms)
     assert sum("cannot be told apart" in line for line in text) == 2
     assert any(line.startswith("throughput with data: ") for line in text)
+    gan = two_forms.steps[FORMS[0]].gan
+    count = sum(v.numpy().size for v in gan.generator.trainable_variables)
+    for form in FORMS:
+        median = two_forms.timings[form, "step"].median
+        start = f"{form}: {median:.3f} seconds a step, batch 2, 2 D + 1 G, "
+        (line,) = (line for line in text if line.startswith(start))
+        assert f"float32, parameters G {count:,} D " in line
     assert text[-1] == "speedup over the form without fused_norm: 2.00"
     before, after = (two_forms.timings[form, "step"] for form in FORMS)
     tie = "The quartiles of the two steps overlap: a tie."
