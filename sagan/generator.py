@@ -142,6 +142,7 @@ def build_generator(
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
     integer_relu: bool = True,
+    skip_bias: bool = True,
     fused_norm: bool = True,
     batch_norm: Literal["per_replica", "synchronized"] = "per_replica",
     recompute: bool = False,
@@ -175,6 +176,7 @@ def build_generator(
         low_resolution_shortcut: Whether shortcuts run before up-sampling.
         integer_relu: Whether the ReLU of bfloat16 on a CPU is a maximum of
             integers.
+        skip_bias: Whether training leaves out biases that batch norm cancels.
         fused_norm: Whether batch norm uses the framework's fused kernel.
         batch_norm: Moments that normalise in training on several replicas:
             "per_replica", those of each replica's part of the batch, as in
@@ -204,6 +206,7 @@ def build_generator(
         fused_resampling,
         norm=partial(norm, num_classes=num_classes, decay=batch_norm_decay),
         low_resolution_shortcut=low_resolution_shortcut,
+        skip_bias=skip_bias,
         relu=activation,
     )
     with dtype_policy(precision):

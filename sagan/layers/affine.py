@@ -40,6 +40,19 @@ def scale(inputs, gain):
     return inputs * factor, backward
 
 
+@tf.custom_gradient
+def cancelled(inputs, bias):
+    """Returns `inputs`, as a function of a bias that cancels afterwards.
+
+    Its gradient is zero, rather than none, which optimisers refuse.
+
+    Args:
+        inputs: Any shape, float.
+        bias: Any shape, float.
+    """
+    return tf.identity(inputs), lambda gradient: (gradient, tf.zeros_like(bias))
+
+
 def _sum_like(values, parameter):
     """Sums over the axes along which `parameter` is broadcast to `values`."""
     if parameter.shape.rank == 1:

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from sagan.distributed.replicas import mean_over_replicas, num_replicas
-from sagan.layers.affine import scale, shift
+from sagan.layers.affine import cancelled, scale, shift
 
 
 class BatchNorm(keras.layers.Layer):
@@ -78,16 +78,34 @@ class BatchNorm(keras.layers.Layer):
             )
             setattr(self, name, variable)
 
-    def call(self, inputs, labels=None, training=False):
+    def call(self, inputs, labels=None, training=False, omit_bias_of=None):
+        """Normalises `inputs`.
+
+        Args:
+            inputs: As above.
+            labels: As above.
+            training: Whether the moments are those of the batch.
+            omit_bias_of: In training, the layer before if it did not add its
+                bias, which cancels, except in the moving mean. A layer, as
+                Keras would round a tensor to the compute dtype.
+        """
+        omitted = None
+        if omit_bias_of is not None:
+            omitted = tf.convert_to_tensor(omit_bias_of.bias)
+            inputs = cancelled(inputs, omitted)
         # The fused kernel knows only the moments of this replica.
         together = training and self.synchronized and num_replicas() > 1
         fused = self.fused and not together
         normalize = self._normalize_fused if fused else self._normalize
         if not self.num_classes:
-            return normalize(inputs, self.gain, self.bias, training)
+            return normalize(inputs, self.gain, self.bias, training, omitted)
         channels = inputs.shape[-1]
         outputs = normalize(
-            inputs, tf.ones([channels]), tf.zeros([channels]), training
+            inputs,
+            tf.ones([channels]),
+            tf.zeros([channels]),
+            training,
+            omitted,
         )
         gain, bias = (
             _rows(table, labels)[:, None, None, :]
@@ -95,14 +113,14 @@ class BatchNorm(keras.layers.Layer):
         )  # [batch, 1, 1, channels], float32
         return shift(scale(outputs, gain), bias)
 
-    def _normalize(self, inputs, gain, bias, training):
+    def _normalize(self, inputs, gain, bias, training, omitted):
         """Standardises `inputs`, then scales and shifts each channel."""
         values = tf.cast(inputs, tf.float32)
         if training:
             mean, variance = tf.nn.moments(values, axes=[0, 1, 2])
             if self.synchronized:
                 mean, variance = self._over_replicas(mean, variance)
-            self._update(mean, variance)
+            self._update(mean, variance, omitted)
         else:
             mean, variance = self.moving_mean, self.moving_variance
         outputs = (values - mean) * tf.math.rsqrt(variance + self.epsilon)
@@ -119,7 +137,7 @@ class BatchNorm(keras.layers.Layer):
         )
         return centre + offset, variance + square - tf.square(offset)
 
-    def _normalize_fused(self, inputs, gain, bias, training):
+    def _normalize_fused(self, inputs, gain, bias, training, omitted):
         """Does what `_normalize` does, in one operation."""
         moments = (
             ([], []) if training else (self.moving_mean, self.moving_variance)
@@ -136,10 +154,13 @@ class BatchNorm(keras.layers.Layer):
         if training:
             # The kernel returns the variance divided by count - 1.
             count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
-            self._update(mean, variance * (count - 1.0) / count)
+            variance = variance * (count - 1.0) / count
+            self._update(mean, variance, omitted)
         return outputs
 
-    def _update(self, mean, variance):
+    def _update(self, mean, variance, omitted):
+        if omitted is not None:
+            mean += omitted
         # A float16 batch may overflow; loss scaling skips its update.
         finite = tf.reduce_all(tf.math.is_finite(mean + variance))
         n = self.updates.assign_add(1.0) - 1.0

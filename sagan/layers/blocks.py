@@ -29,6 +29,8 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         low_resolution_shortcut: Whether the 1x1 runs before the up-sampling.
         main_path: Recipe for another main path, or None for that above.
         recalibration: Recipe for what ends the main path, or None.
+        skip_bias: Whether training leaves out the bias before the second norm,
+            which cancels there; its gradient is zero, to rounding in any case.
         relu: Function that computes the ReLU.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
@@ -46,12 +48,14 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         low_resolution_shortcut=True,
         main_path=None,
         recalibration=None,
+        skip_bias=True,
         relu=relu,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.relu = relu
         self.low_resolution_shortcut = low_resolution_shortcut
+        self.skip_bias = skip_bias
         self.main_path = main_path and main_path(
             filters, up="up", down=None, norm=norm
         )
@@ -74,8 +78,16 @@ class GeneratorBlock(Composite, keras.layers.Layer):
 
     def _convolve(self, inputs, labels, training):
         outputs = self.norm1(inputs, labels, training=training)
-        outputs = self.conv1(self.relu(outputs), training=training)
-        outputs = self.norm2(outputs, labels, training=training)
+        omit = training and self.skip_bias and self.conv1.use_bias
+        outputs = self.conv1(
+            self.relu(outputs), training=training, add_bias=not omit
+        )
+        outputs = self.norm2(
+            outputs,
+            labels,
+            training=training,
+            omit_bias_of=self.conv1 if omit else None,
+        )
         return self.conv2(self.relu(outputs), training=training)
 
 

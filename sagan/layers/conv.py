@@ -146,19 +146,20 @@ class Conv3x3(SpectralLayer):
     def build(self, input_shape):
         self.add_kernel((self.size, self.size, input_shape[-1]))
 
-    def call(self, inputs, training=False):
-        kernel = self.effective_kernel(training)
+    def call(self, inputs, training=False, add_bias=True):
+        outputs = self._convolve(inputs, self.effective_kernel(training))
+        return self.add_bias(outputs) if add_bias else outputs
+
+    def _convolve(self, inputs, kernel):
         if self.fused and self.resample == "up":
-            return self.add_bias(upsample_conv(inputs, kernel))
+            return upsample_conv(inputs, kernel)
         if self.fused and self.resample == "down":
-            return self.add_bias(conv_downsample(inputs, kernel))
+            return conv_downsample(inputs, kernel)
         if self.resample == "up":
             inputs = upsample(inputs)
         kernel = tf.cast(kernel, self.compute_dtype)
         outputs = tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
-        if self.resample == "down":
-            outputs = downsample(outputs)
-        return self.add_bias(outputs)
+        return downsample(outputs) if self.resample == "down" else outputs
 
 
 class Conv5x5(Conv3x3):

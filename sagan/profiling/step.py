@@ -22,6 +22,7 @@ REWRITES = {
     "low_resolution_shortcut": ("build_generator", "build_discriminator"),
     "fused_norm": ("build_generator",),
     "joint_batch": ("train",),
+    "skip_bias": ("build_generator",),
     "integer_relu": ("build_generator", "build_discriminator"),
     "fused_adam": ("make_optimizers",),
 }

@@ -1,6 +1,7 @@
 """Batch norm against its definition."""
 
 import functools
+import types
 
 import numpy as np
 import pytest
@@ -115,6 +116,30 @@ def test_a_batch_that_is_not_finite_leaves_the_moments_alone(bad):
     inputs[1, 0, 1, 2] = bad
     layer(inputs, training=True)
     np.testing.assert_array_equal([m.numpy() for m in moments], before)
+
+
+@pytest.mark.parametrize("num_classes", [0, 4])
+def test_an_omitted_bias_changes_the_moving_mean_alone(num_classes):
+    inputs, bias = tf.constant(_draw()), tf.linspace(-3.0, 4.0, 6)
+    before = types.SimpleNamespace(bias=bias)
+    found = []
+    for add in (True, False):
+        layer = _make(num_classes, decay=0.5)
+        with tf.GradientTape() as tape:
+            tape.watch((inputs, bias))
+            outputs = layer(
+                inputs + bias if add else inputs,
+                LABELS,
+                training=True,
+                omit_bias_of=None if add else before,
+            )
+        direction = tf.random.stateless_normal(outputs.shape, [1, 2])
+        gradients = tape.gradient(outputs, (inputs, bias), direction)
+        found.append((outputs, *layer.weights, *gradients))
+    for one, other in zip(*found, strict=True):
+        one, other = map(tf.convert_to_tensor, (one, other))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(found[1][-1], np.zeros(6))
 
 
 def test_the_decay_is_reached_after_the_first_updates():
