@@ -2,15 +2,10 @@
 
 import dataclasses
 
-import gin
-import numpy as np
 from absl import logging
 
 from sagan.distributed.replicas import run_on_replicas
-from sagan.evaluation.compatibility import check_network
-from sagan.evaluation.neighbours import nearest_images
-from sagan.evaluation.published import PROTOCOLS
-from sagan.evaluation.real_images import config_split, open_real
+from sagan.evaluation.neighbours import nearest_images, open_searched
 from sagan.evaluation.runs import find_step
 from sagan.evaluation.samples import restored_generator, use_standing_moments
 from sagan.latents import closed_path, fixed_inputs, generate
@@ -25,7 +20,6 @@ from sagan.runs.sample_grids import (
 
 _MILLISECONDS = 80  # Of a frame of an animation.
 _WITH_NEIGHBOURS = 16  # Samples beside which to show them.
-_GAP = 10  # Pixels between samples and their neighbours.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +90,7 @@ def draw(workdir, out, data_dir, drawing: Drawing) -> str:
     out = prepare_png(out)
     folder, step = find_step(workdir, drawing.step)
     # Before the checkpoint: data or features may be missing.
-    real = _open_real(data_dir) if drawing.neighbours else None
+    real = open_searched(data_dir) if drawing.neighbours else None
     generator, strategy, step = restored_generator(
         workdir, step, drawing.ema, folder.name, mode="eager"
     )
@@ -150,25 +144,10 @@ def _draw_path(out, call, generator, inputs, columns):
     return f"a path through {len(latents)} images, also as {animated},"
 
 
-def _open_real(data_dir):
-    """Returns the feature network and real images of the config."""
-    bound = gin.get_bindings("make_evaluation")
-    published = PROTOCOLS[bound.get("protocol", "own")]
-    features = bound.get("features") or published.features
-    network = published.open_features(features)
-    split = bound.get("split") or config_split()
-    dataset = open_real(split, data_dir)
-    check_network(network, dataset, split, features == "classifier")
-    return network, dataset
-
-
 def _draw_neighbours(out, images, network, dataset, count):
     """Writes samples, each with its nearest real images on the right."""
     neighbours = nearest_images(network, dataset, images, count)
-    flat = neighbours.images.reshape(-1, *images.shape[1:])
-    samples, real = make_grid(images, 1), make_grid(flat, count)
-    gap = np.full([len(samples), _GAP, samples.shape[-1]], 255, np.uint8)
-    save_png(out, np.concatenate([samples, gap, real], axis=1))
+    save_png(out, neighbours.picture(images))
     return (
         f"{len(images)} images with their {count} nearest real ones by "
         f"{network.name} ({neighbours})"

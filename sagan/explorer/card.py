@@ -8,6 +8,7 @@ import numpy as np
 
 from sagan.config import CONFIG_FILE
 from sagan.evaluation.records import read_records, tables
+from sagan.explorer.limits import known_limits
 from sagan.explorer.networks import Run
 from sagan.runs.files import read_json
 from sagan.runs.logs import read_metrics
@@ -49,6 +50,7 @@ def describe_run(run: Run) -> dict[str, object]:
         ],
         "curves": read_curves(run.workdir),
         "facts": _facts(run),
+        "limits": known_limits(run),
         "scores": tables(read_records(run.workdir)),
         "config": (run.workdir / CONFIG_FILE).read_text(),
     }

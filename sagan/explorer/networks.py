@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import tensorflow as tf
 
+from sagan.config import settings_of
 from sagan.discriminator import build_discriminator
 from sagan.evaluation.attention import BlockMaps, block_maps
 from sagan.evaluation.samples import restored_generator, use_standing_moments
@@ -94,6 +95,7 @@ class Run:
         parse_recorded_config(workdir, bindings)
         self.workdir = pathlib.Path(workdir)
         self.folder = self.workdir / CHECKPOINT_FOLDER
+        self.settings = settings_of("train", ("num_steps", "seed", "labels"))
         self.generator, _, _ = restored_generator(workdir)
         self.discriminator = build_discriminator()
         self.directions, self.shares = principal_directions(self.generator)

@@ -154,6 +154,7 @@ function defaults() {
     a: null,
     b: null,
     mix: null,
+    nearest: false,
   };
 }
 
@@ -201,6 +202,7 @@ function settingAllowed(name, value) {
     statistics: () => ["moving", "standing"].includes(value),
     point: () => Array.isArray(value) && value.length === 2 && value.every((x) => isIndex(x, size)),
     mix: () => isNumber(value, 0, 1),
+    nearest: () => typeof value === "boolean",
   }[name]?.() ?? false;
 }
 
@@ -283,6 +285,12 @@ class Server {
           (data[4 * i] * 65536 + data[4 * i + 1] * 256 + data[4 * i + 2]) / (2 ** 24 - 1));
       },
       numbers: () => this.ask(`numbers.json?${query}`, (response) => response.json()),
+      nearest: async () => {
+        const path = `nearest.json?${query}`;
+        const found = await this.ask(path, (response) => response.json());
+        if (found.progress) this.answers.delete(path);
+        return found;
+      },
     };
   }
 }
@@ -453,10 +461,12 @@ class View {
     });
     const figures = this.tiles.map(({ canvas, largest, numbers }) =>
       make("figure", {}, canvas, make("figcaption", {}, largest, numbers)));
+    this.nearest = make("figure", { className: "nearest", hidden: true });
     this.element = make("article", { className: "run" },
       make("h2", { textContent: run.name }),
       make("div", { className: "tiles" },
-        make("figure", {}, this.canvas, this.caption), ...figures));
+        make("figure", {}, this.canvas, this.caption), ...figures),
+      this.nearest);
     this.canvas.addEventListener("pointermove", (event) => {
       if (event.pointerType === "mouse") this.drawMaps(this.pointAt(event));
     });
@@ -506,7 +516,32 @@ class View {
       this.element.classList.remove("waiting");
       this.busy = false;
     }
-    this.describe().catch((error) => showError(error.message));
+    for (const part of [this.describe(), this.showNearest()]) {
+      part.catch((error) => showError(error.message));
+    }
+  }
+
+  // Asks for the nearest real images of an image that has been left as it is,
+  // until they are found, and so not at every position of a slider.
+  async showNearest() {
+    const look = this.look;
+    this.nearest.hidden = !settings.nearest || !look.nearest;
+    const wanted = () => look === this.look && !this.nearest.hidden;
+    for (let pause = 250; wanted(); pause = 1000) {
+      await new Promise((done) => setTimeout(done, pause));
+      if (!wanted()) return;
+      const found = await look.nearest();
+      if (!wanted()) return;
+      const text = found.problem ?? found.progress ??
+        `Nearest real images, ${found.text}. Distances: ${found.distances.join(", ")}.`;
+      const children = [make("figcaption", { textContent: text, ariaLive: "polite" })];
+      if (found.png) {
+        const src = `data:image/png;base64,${found.png}`;
+        children.unshift(make("img", { src, alt: "The nearest real images" }));
+      }
+      this.nearest.replaceChildren(...children);
+      if (!found.progress) return;
+    }
   }
 
   async draw() {
@@ -579,6 +614,7 @@ function showControls() {
   $("step_value").textContent = `step ${s.step}`;
   $("weights").value = s.weights;
   $("statistics").value = s.statistics;
+  $("nearest").checked = s.nearest;
   $("mix").disabled = !(s.a && s.b);
   $("mix").value = s.mix ?? 0;
   $("mix_value").textContent = s.a && s.b ? (s.mix === null ? "" : percent(s.mix)) : "pin two images";
@@ -606,7 +642,7 @@ function makeControls() {
   run.classes.forEach((name, i) => $("class").append(make("option", { value: i, textContent: name })));
   $("class_label").hidden = !run.classes.length || run.samples;
   // A shared file holds one checkpoint, or only samples of it.
-  $("weights_part").hidden = run.live || run.samples;
+  for (const id of ["weights_part", "nearest_part"]) $(id).hidden = run.live || run.samples;
   for (const id of ["truncation_label", "path_part", "latents_part"]) $(id).hidden = run.samples;
   $("step").max = run.steps.length - 1;
   $("step").disabled = run.steps.length < 2;
@@ -632,6 +668,7 @@ function makeControls() {
   on("step", "input", (input) => change({ step: run.steps[input.value] }));
   on("weights", "change", (select) => change({ weights: select.value }));
   on("statistics", "change", (select) => change({ statistics: select.value }));
+  on("nearest", "change", (box) => change({ nearest: box.checked }));
   on("pin_a", "click", () => change({ a: recipeOf(settings) }));
   on("pin_b", "click", () => change({ b: recipeOf(settings) }));
   on("unpin", "click", () => change({ a: null, b: null, mix: null }));
@@ -728,6 +765,11 @@ function makeRecord(run) {
   const folded = (title, text) => make("details", {},
     make("summary", { textContent: title }), make("pre", { textContent: text }));
   const parts = [make("h2", { textContent: `About ${run.name}` }), facts];
+  if (run.limits.length) {
+    parts.push(make("h3", { textContent: "Known limits" }),
+      make("ul", { className: "limits" },
+        ...run.limits.map((textContent) => make("li", { textContent }))));
+  }
   if (run.curves.length) {
     parts.push(make("div", { className: "charts" }, ...run.curves.map(makeChart)));
   }

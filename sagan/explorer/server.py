@@ -4,14 +4,12 @@ Nothing that a request says is opened or run: its path is looked up in a table,
 its query is checked value by value.
 """
 
-import io
 import pathlib
 import re
 import threading
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 from werkzeug.exceptions import (
     BadRequest,
     Forbidden,
@@ -24,8 +22,10 @@ from werkzeug.wrappers import Request, Response
 
 from sagan.explorer.card import describe_run, to_json
 from sagan.explorer.listening import host_allowed
+from sagan.explorer.nearest import Nearest
 from sagan.explorer.networks import Run
 from sagan.explorer.queries import BadQueryError, read_point, read_view
+from sagan.runs.sample_grids import to_png
 
 _FILES = {
     "/": ("page.html", "text/html"),
@@ -55,15 +55,26 @@ class Explorer:
     Args:
         runs: One run, or several whose latents and classes agree.
         host: Address that it is bound to.
+        bindings: Override the configs, for the search of real images.
+        data_dir: Folder of TFDS datasets; None for the TFDS default.
 
     Raises:
         ValueError: If the runs cannot draw from the same latents.
     """
 
-    def __init__(self, runs: Sequence[Run], host: str = "127.0.0.1"):
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        host: str = "127.0.0.1",
+        bindings: Sequence[str] = (),
+        data_dir=None,
+    ):
         for run in runs[1:]:
             _check_same_inputs(runs[0], run)
         self.runs = runs
+        self.nearest = {
+            run: Nearest(run.workdir, bindings, data_dir) for run in runs
+        }
         self.host = host
         self.waiting = threading.BoundedSemaphore(_WAITING)
         self.routes = {
@@ -71,6 +82,7 @@ class Explorer:
             "/image.png": self.send_image,
             "/map.png": self.send_map,
             "/numbers.json": self.send_numbers,
+            "/nearest.json": self.send_nearest,
         }
 
     def __call__(self, environ, start_response):
@@ -130,8 +142,7 @@ class Explorer:
     def send_runs(self, query):
         if query:
             raise BadQueryError("Expected no query.")
-        runs = [describe_run(run) for run in self.runs]
-        return Response(to_json(runs), mimetype="application/json")
+        return _json([describe_run(run) for run in self.runs])
 
     def send_image(self, query):
         run, *view = read_view(query, self.runs)
@@ -146,7 +157,16 @@ class Explorer:
         look = run.look(*view)
         blocks = {name: x.statistics for name, x in look.blocks.items()}
         values = {"logit": look.logit, "blocks": blocks}
-        return Response(to_json(values), mimetype="application/json")
+        return _json(values)
+
+    def send_nearest(self, query):
+        run, *view = read_view(query, self.runs)
+        return _json(self.nearest[run].find(run.look(*view).pixels))
+
+    def close(self) -> None:
+        """Ends the searches of real images."""
+        for nearest in self.nearest.values():
+            nearest.close()
 
 
 def _check_same_inputs(one, other):
@@ -177,16 +197,12 @@ def read_page_file(name: str) -> str:
     return pathlib.Path(__file__).with_name(name).read_text("utf-8")
 
 
-def to_png(pixels: np.ndarray) -> bytes:
-    """Returns `[height, width, 1 or 3]` uint8 as a PNG."""
-    pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "PNG", compress_level=1)
-    return data.getvalue()
-
-
 def _png(pixels):
     return Response(to_png(pixels), mimetype="image/png")
+
+
+def _json(values):
+    return Response(to_json(values), mimetype="application/json")
 
 
 def _text(text, status):

@@ -10,13 +10,15 @@ from absl import logging
 
 from sagan.evaluation.attention import look
 from sagan.explorer.card import describe_run, to_json
+from sagan.explorer.limits import limits_of_maps
 from sagan.explorer.live import pack_generator
+from sagan.explorer.nearest import NEIGHBOURS, Nearest, describe_search
 from sagan.explorer.networks import Inputs, Run, Weights
-from sagan.explorer.server import read_page_file, to_png
+from sagan.explorer.server import read_page_file
 from sagan.exporting.generators import PLAIN
-from sagan.latents import fixed_inputs
+from sagan.latents import closed_path, fixed_inputs, generate
 from sagan.runs.files import write_text
-from sagan.runs.sample_grids import make_grid
+from sagan.runs.sample_grids import grid_shape, make_grid, to_png
 
 # Bytes of the file: at 32 pixels, and above.
 _MOST = 12_000_000, 25_000_000
@@ -26,17 +28,23 @@ _AVERAGED = 16
 # Checkpoints of which pictures are drawn.
 _STEPS = 12
 _FOLLOWED = 6
+# Images of a path, from one of those latents to the next.
+_PATH = 12
+# Samples whose nearest real images are shown.
+_COMPARED = 10
 # Points of a map that are computed in advance, in each direction.
 _POINTS = 16
 
 
-def write_page(workdir, bindings, out) -> str:
+def write_page(workdir, bindings, out, data_dir=None) -> str:
     """Writes a run as a file that needs no server.
 
     Args:
         workdir: Folder of the run.
         bindings: Override its config, as in `sagan.config.parse_config`.
         out: HTML file to write.
+        data_dir: Folder of TFDS datasets, for nearest real images; None for
+            the TFDS default.
 
     Returns:
         A description of the file.
@@ -49,6 +57,8 @@ def write_page(workdir, bindings, out) -> str:
         raise ValueError(f"--out={out} must be the name of an .html file.")
     run = Run(workdir, [*bindings, *PLAIN])
     shared = describe_run(run) | _describe_steps(run)
+    shared["limits"] += limits_of_maps(shared["numbers"].values())
+    _add_nearest(shared, run, Nearest(workdir, bindings, data_dir))
     shared["steps"] = run.steps[-1:]
     most = _MOST[run.generator.image_shape[0] > 32]
     room = most - len(assemble(shared))
@@ -102,15 +112,25 @@ def _describe_steps(run):
     """Returns pictures, and the numbers of the maps, by step."""
     chosen = np.linspace(0, len(run.steps) - 1, min(_STEPS, len(run.steps)))
     steps = [run.steps[round(i)] for i in chosen]
-    samples = _draw(run, run.steps[-1:], _SAMPLES)
-    followed = _draw(run, steps, _FOLLOWED)
+    classes = max(1, run.generator.num_classes)
+    number, columns = grid_shape(None, None, classes)
+    samples = _draw(run, run.steps[-1:], number, columns)
+    title = f"Samples, step {run.steps[-1]}, a class a row"
+    if number < classes:
+        title += f": {number} of {classes} classes"
     pictures = [
-        _picture(f"Samples, step {run.steps[-1]}, a class a row", samples, 8),
+        _picture(title, samples, columns),
         _picture(
             "The same latents over the checkpoints: steps "
             + ", ".join(map(str, steps)),
-            followed,
+            _draw(run, steps, _FOLLOWED),
             len(steps),
+        ),
+        _picture(
+            "Interpolations: latents from the first image of each row to that "
+            "of the next, and back to the first",
+            _draw_path(run),
+            _PATH,
         ),
     ]
     if not run.first.blocks:
@@ -128,9 +148,9 @@ def _describe_steps(run):
     }
 
 
-def _draw(run, steps, count):
+def _draw(run, steps, count, columns=1):
     """Returns images of `count` latents, each at all steps, in [-1, 1]."""
-    latents, labels = fixed_inputs(run.generator, count, columns=8)
+    latents, labels = fixed_inputs(run.generator, count, columns=columns)
     pixels = [
         run.look(Weights(step), _inputs(run, z, label)).pixels
         for z, label in zip(latents.numpy(), labels.numpy(), strict=True)
@@ -139,12 +159,42 @@ def _draw(run, steps, count):
     return np.stack(pixels) / 127.5 - 1.0
 
 
+def _draw_path(run):
+    """Returns images between some latents and classes, in [-1, 1]."""
+    run.load(Weights(run.steps[-1]))
+    inputs = fixed_inputs(run.generator, _FOLLOWED, columns=1)
+    path = closed_path(*inputs, run.generator.num_classes, _PATH)
+    return generate(run.generator, *path)
+
+
+def _add_nearest(shared, run, nearest):
+    """Adds samples with their nearest real images, or why there are none."""
+    logging.info("Looking for data and features, for nearest real images.")
+    if nearest.prepare() is None:
+        shared["limits"].append(
+            "Whether it copies images that it was trained on was not looked "
+            f"into: {nearest.problem}"
+        )
+        return
+    images = _draw(run, run.steps[-1:], _COMPARED)
+    found = nearest.real.nearest(images, NEIGHBOURS)
+    png = to_png(found.picture(images))
+    title = (
+        f"Samples, left, and their {NEIGHBOURS} nearest real images "
+        f"{describe_search(nearest.real)}; {found}"
+    )
+    shared["pictures"].append(_encode(title, png))
+
+
 def _inputs(run, latents, label):
     return Inputs(tuple(latents.tolist()), run.one_class(label))
 
 
 def _picture(title, images, columns):
-    png = to_png(make_grid(images, columns))
+    return _encode(title, to_png(make_grid(images, columns)))
+
+
+def _encode(title, png):
     return {"title": title, "png": base64.b64encode(png).decode()}
 
 

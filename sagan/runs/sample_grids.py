@@ -1,5 +1,6 @@
 """Grids of images in PNG files."""
 
+import io
 import pathlib
 
 import numpy as np
@@ -69,6 +70,13 @@ def prepare_png(path) -> pathlib.Path:
     except OSError as error:
         raise ValueError(f"{path} cannot be written: {error}.") from error
     return path
+
+
+def to_png(pixels) -> bytes:
+    """Returns `[height, width, 1 or 3]` uint8 as a PNG, made quickly."""
+    data = io.BytesIO()
+    _to_pillow(pixels).save(data, "PNG", compress_level=1)
+    return data.getvalue()
 
 
 def save_png(path, pixels):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from sagan.evaluation import neighbours as neighbours_module
 from sagan.evaluation.embedding import quantise
 from sagan.evaluation.features import FeatureNetwork
-from sagan.evaluation.neighbours import nearest_images
+from sagan.evaluation.neighbours import RealImages, nearest_images
 
 # One real image is twice among them.
 REAL = quantise(np.random.default_rng(0).uniform(-1, 1, [30, 2, 2, 3]))
@@ -46,6 +46,27 @@ def test_neighbours_are_those_of_all_pairs(monkeypatch):
     nearest = between.min(axis=1)
     assert nearest[3] == nearest[7] == 0.0 < nearest.max()
     np.testing.assert_allclose(found.real_distances, nearest, atol=1e-3)
+
+
+def test_kept_images_are_searched_alike(monkeypatch):
+    monkeypatch.setattr(neighbours_module, "_REFERENCES", 10)
+    images = np.random.default_rng(1).uniform(-1, 1, [5, 2, 2, 3])
+    kept = RealImages(NETWORK, _dataset())
+    assert list(kept.embed()) == [8, 16, 24, 30]
+    expected = nearest_images(NETWORK, _dataset(), images, 3)
+    for _ in range(2):
+        found = kept.nearest(images, 3)
+        np.testing.assert_allclose(found.images, expected.images, atol=1e-6)
+        np.testing.assert_allclose(found.distances, expected.distances)
+        np.testing.assert_allclose(
+            found.real_distances, expected.real_distances
+        )
+    # 12 bytes an image, and 48 of its features.
+    few = RealImages(NETWORK, _dataset(), most=60 * 17)
+    assert list(few.embed()) == [8, 16]
+    first = few.nearest(REAL[[3, 20]], 1)
+    np.testing.assert_allclose(first.distances[0], 0.0, atol=1e-3)
+    assert first.distances[1] > 0.1
 
 
 def test_a_copy_is_found_at_no_distance():

@@ -63,6 +63,7 @@ class Server:
     """Serves an application on a port of its own."""
 
     def __init__(self, application):
+        self.application = application
         self.server = make_server(
             *("127.0.0.1", 0, application),
             threaded=True,
@@ -113,6 +114,15 @@ class Page:
             shown = np.asarray(image.convert("RGB"))
         scale = len(shown) // size
         return shown[scale // 2 :: scale, scale // 2 :: scale]
+
+    def nearest(self):
+        """Returns the row of real images, once there is one."""
+        found = lambda _: self.run(  # noqa: E731
+            "return document.querySelector('.nearest img')?.src"
+        )
+        data = base64.b64decode(self.wait(found).split(",")[1])
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
 
     def faults(self):
         """Returns errors of the console, and requests to other places."""
@@ -167,6 +177,23 @@ def expected_map(look, block, row, column):
     opacity = 0.85 * np.kron(spread, np.ones([size // keys] * 2))[..., None]
     grey = look.pixels.mean(-1, keepdims=True) / 2
     return grey + opacity * (np.array(_ORANGE) - grey)
+
+
+def check_nearest(shown, image, real):
+    """Checks a row of real images: those nearest to one, nearest first.
+
+    Args:
+        shown: The row, `[size, ..., 3]`, uint8.
+        image: `[size, size, 3]`, uint8.
+        real: All real images, `[n, size, size, 3]`, uint8.
+    """
+    size = len(image)
+    differences = real.astype(float) - image.astype(float)
+    order = np.argsort(
+        np.linalg.norm(differences.reshape(len(real), -1), axis=1)
+    )
+    found = [shown[:, i : i + size] for i in range(0, shown.shape[1], size + 2)]
+    np.testing.assert_array_equal(found, real[order[: len(found)]])
 
 
 def check_maps(page, look, row, column):

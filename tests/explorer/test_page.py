@@ -5,50 +5,13 @@ import time
 
 import numpy as np
 import pytest
-from browser import (
-    Page,
-    Server,
-    check_image,
-    check_maps,
-    looked,
-    open_browser,
-)
+from browser import check_image, check_maps, looked
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from sagan.explorer.server import Explorer
 from sagan.latents import closed_path, fixed_inputs, truncate
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory):
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def driver(downloads):
-    driver = open_browser(downloads)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def open_page(driver, runs):
-    """Opens the page on runs; at the end nothing may have gone wrong."""
-    servers, pages = [], []
-
-    def start(*names, settings=""):
-        servers.append(Server(Explorer([runs[name] for name in names])))
-        pages.append(Page(driver, servers[-1].url))
-        return pages[-1].open(settings)
-
-    yield start
-    faults = pages[-1].faults()
-    for server in servers:
-        server.close()
-    assert not faults
 
 
 def test_a_click_shows_the_weights_of_that_point(open_page, runs):

@@ -31,7 +31,8 @@ POINT = {"block": "generator/attention_16", "query": "37"}
 @pytest.fixture(scope="module")
 def client(runs):
     explorer = Explorer([runs["first"], runs["second"]])
-    return Client(explorer)
+    yield Client(explorer)
+    explorer.close()
 
 
 def get(client, path, **query):
@@ -143,7 +144,9 @@ def test_random_queries_never_fail(client):
     ]
     values += ["9" * 5000, "../" * 9, "A" * 4000, "1:nan", "1:1e400", "1:1:1"]
     for _ in range(1000):
-        path = rng.choice(["image.png", "map.png", "numbers.json"])
+        path = rng.choice(
+            ["image.png", "map.png", "numbers.json", "nearest.json"]
+        )
         # Nearly right, so that every check is reached.
         pairs = list((VIEW | (POINT if path == "map.png" else {})).items())
         for _ in range(rng.randint(1, 3)):

@@ -1,11 +1,15 @@
 """The run as one file, opened from the file system."""
 
+import base64
 import gzip
+import io
+import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from browser import Page, check_image, check_maps, open_browser
+from browser import Page, check_image, check_maps, check_nearest
+from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -16,13 +20,6 @@ from sagan.explorer.runtime import open_runtime
 from sagan.explorer.shared import write_page
 from sagan.exporting.generators import PLAIN
 from sagan.latents import fixed_inputs
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    driver = open_browser(tmp_path_factory.mktemp("downloads"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +114,48 @@ def test_without_the_runtime_it_has_samples(
     page.settle()
     assert not page.find("#latents_part").is_displayed()
     assert not page.faults()
+
+
+def test_it_says_what_was_and_was_not_measured(
+    folders, tmp_path, monkeypatch, pixel_features, real_pixels, precise
+):
+    def read(bindings):
+        monkeypatch.setattr(live, "open_runtime", lambda: (b"x", b"y"))
+        monkeypatch.setattr(live, "_convert", lambda *_: b"")
+        out = tmp_path / "run.html"
+        write_page(folders["first"], bindings, out)
+        text = out.read_text().partition('id="shared">')[2]
+        return json.loads(text.partition("</script>")[0])
+
+    page = read([pixel_features])
+    titles = [picture["title"] for picture in page["pictures"]]
+    assert titles[0] == "Samples, step 8, a class a row"
+    assert titles[1].endswith("over the checkpoints: steps 4, 8")
+    assert titles[2].startswith("Interpolations")
+    assert "among 64 of the 64 images of synthetic" in titles[3]
+    png = base64.b64decode(page["pictures"][3]["png"])
+    with Image.open(io.BytesIO(png)) as image:
+        pixels = np.asarray(image)
+    latents, labels = fixed_inputs(precise.generator, 10, columns=1)
+    inputs = Inputs(
+        *(tuple(latents[9].numpy().tolist()), precise.one_class(int(labels[9])))
+    )
+    image = precise.look(Weights(8), inputs).pixels
+    row = pixels[-32:]
+    np.testing.assert_array_equal(row[:, :32], image)
+    check_nearest(row[:, 42:], image, real_pixels)
+    assert not any("copies" in text for text in page["limits"])
+    assert [line.split()[:2] for line in page["attention"][1:]] == [
+        [step, f"{network}/attention_16"]
+        for step in ("4", "8")
+        for network in ("generator", "discriminator")
+    ]
+    (text,) = (
+        text
+        for text in read(["make_evaluation.features = '/nowhere'"])["limits"]
+        if "copies" in text
+    )
+    assert "/nowhere does not exist" in text
 
 
 def test_a_large_generator_is_left_out(folders, tmp_path, monkeypatch):
