@@ -1,13 +1,16 @@
 """A trained classifier as a `Program`."""
 
-import gin
-
 from sagan.config import settings_of
 from sagan.data.batches import first_examples
 from sagan.evaluation.classifier import load_classifier
 from sagan.evaluation.classifier_batches import turned_batches
 from sagan.evaluation.classifier_training import open_splits
-from sagan.exporting.program import Options, Program, call_in_batches
+from sagan.exporting.program import (
+    Options,
+    Program,
+    call_in_batches,
+    recorded_config,
+)
 from sagan.runs.record import parse_recorded_config
 
 # Test images, enough to tell accuracies apart, and training images, enough for
@@ -73,7 +76,7 @@ def open_classifier(
         {
             "network": "classifier",
             "classes": (classifier.data or {}).get("classes", []),
-            "config": gin.config_str(),
+            **recorded_config(workdir, bindings),
         },
         labels,
     )

@@ -12,7 +12,7 @@ from sagan.exporting.formats import find_format
 from sagan.exporting.generators import open_generator
 from sagan.exporting.program import Options, Program
 from sagan.exporting.proof import compare, time_beside_tensorflow
-from sagan.runs.files import explain_write_errors, whole_file, write_text
+from sagan.runs.files import explain_write_errors, whole_file
 from sagan.runs.record import source_commit
 
 
@@ -69,8 +69,10 @@ def export(
     out = pathlib.Path(out)
     kind = find_format(format_name, precision, out)
     threads = len(os.sched_getaffinity(0))
+    # Both are renamed when both are written.
     with (
         explain_write_errors(out.parent),
+        whole_file(out.with_name(f"{out.name}.json")) as partial_record,
         whole_file(out) as partial,
         silent_stderr(),
     ):
@@ -91,8 +93,7 @@ def export(
             "commit": source_commit(),
             **program.record,
         }
-    path = out.with_name(f"{out.name}.json")
-    write_text(path, json.dumps(record, indent=2) + "\n")
+        partial_record.write_text(json.dumps(record, indent=2) + "\n")
     return list(_lines(out, record))
 
 

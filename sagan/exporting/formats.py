@@ -88,6 +88,12 @@ def find_format(name: str, precision: str, out) -> Format:
 
 def _check_path(kind, name, out):
     check_writable(out.parent, "--out")
+    record = out.with_name(f"{out.name}.json")
+    if record.is_dir():
+        raise ValueError(
+            f"--out={out}: the file beside it, {record}, would replace a "
+            "folder. Give another name."
+        )
     if kind.suffix and (out.suffix != kind.suffix or out.is_dir()):
         raise ValueError(
             f"--out={out} must be the name of a {kind.suffix} file for "

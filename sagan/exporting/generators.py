@@ -1,11 +1,15 @@
 """The generator of a run as a `Program`."""
 
-import gin
 import tensorflow as tf
 
 from sagan.evaluation.runs import find_step
 from sagan.evaluation.samples import restored_generator, use_standing_moments
-from sagan.exporting.program import Options, Program, call_in_batches
+from sagan.exporting.program import (
+    Options,
+    Program,
+    call_in_batches,
+    recorded_config,
+)
 from sagan.latents import fixed_inputs
 from sagan.layers.recorder import call_with_attention, self_attentions
 from sagan.layers.spectral_norm import kernel_layers
@@ -57,7 +61,7 @@ def open_generator(workdir, bindings, options: Options) -> Program:
         "statistics": options.statistics,
         "classes": (last_data(workdir) or {}).get("classes", []),
         "class": label,
-        "config": gin.config_str(),
+        **recorded_config(workdir, bindings),
     }
     return generator_program(generator, options, label, record)
 
@@ -144,7 +148,8 @@ def fold_spectral_norm(network) -> None:
 
 def _to_uint8(images):
     """Does in TensorFlow what `to_uint8` does in NumPy."""
-    levels = tf.round((images + 1.0) * 127.5)
+    # LiteRT gives a sum the range of its product in 8 bits: product first.
+    levels = tf.round(images * 127.5 + 127.5)
     return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 

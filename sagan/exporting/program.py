@@ -1,10 +1,13 @@
 """The function that is exported, and the arrays that prove an export."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
+
+from sagan.config import CONFIG_FILE
 
 Arrays = dict[str, np.ndarray]
 
@@ -87,6 +90,17 @@ class Program:
             }
             for name, array in arrays.items()
         }
+
+
+def recorded_config(workdir, bindings) -> dict[str, object]:
+    """Returns the config that a network was trained with, for its record.
+
+    Args:
+        workdir: Folder of a run or of a classifier.
+        bindings: What overrode it for the export.
+    """
+    text = (pathlib.Path(workdir) / CONFIG_FILE).read_text()
+    return {"config": text, "bindings": list(bindings)}
 
 
 def in_batches(arrays: Arrays, size: int) -> Iterator[Arrays]:

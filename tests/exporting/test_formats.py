@@ -1,12 +1,15 @@
 """Each format: what is written computes the same in its own runtime."""
 
+import errno
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from sagan.exporting import generators
 from sagan.exporting.export import export
 from sagan.exporting.formats import FORMATS, find_format
 from sagan.exporting.program import Program
@@ -40,8 +43,7 @@ def make_program(batch=None, levels=False):
         )
         outputs = {"values": values, "squares": values**2}
         if levels:
-            rounded = tf.round((values + 1.0) * 127.5)
-            outputs["levels"] = tf.cast(rounded, tf.uint8)
+            outputs["levels"] = generators._to_uint8(values)
         return outputs
 
     def draw(n):
@@ -101,13 +103,16 @@ def test_an_export_computes_the_same(tmp_path, format_name, batch):
 @pytest.mark.parametrize("format_name", ["litert", "onnx"])
 def test_fewer_bits_are_smaller_and_nearly_the_same(tmp_path, format_name):
     needs(format_name)
-    program, files, means = make_program(), [], []
+    program, files, means = make_program(levels=True), [], []
     for precision in ("float32", "float16", "int8"):
         out = tmp_path / f"{precision}_{NAMES[format_name]}"
         export(program, format_name, out, precision)
         files.append(out.stat().st_size)
         record = json.loads((tmp_path / f"{out.name}.json").read_text())
         means.append(record["differences"]["values"]["mean"])
+        # Bytes lose little more than the floats that they round.
+        mean = record["differences"]["levels"]["mean"]
+        assert mean < 1.5 * 127.5 * means[-1] + 0.1
     # The kernel has 3 kB in float32; the rest is the same but for some names.
     assert files[0] - files[1] > 1000
     assert means[0] < 1e-6 < means[1] < 1e-3 < means[2] < 3e-2
@@ -121,6 +126,24 @@ def test_an_export_that_differs_leaves_nothing(tmp_path):
         with pytest.raises(ValueError, match="largest difference of values"):
             export(program, format_name, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format_name", ["savedmodel", "onnx"])
+def test_a_record_that_cannot_be_written_leaves_nothing(
+    tmp_path, monkeypatch, format_name
+):
+    needs(format_name)
+
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sagan.exporting.export.json.dumps", fail)
+    with pytest.raises(OSError, match="Make room"):
+        export(make_program(), format_name, tmp_path / NAMES[format_name])
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / f"{NAMES[format_name]}.json").mkdir()
+    with pytest.raises(ValueError, match="would replace a folder"):
+        find_format(format_name, "float32", tmp_path / NAMES[format_name])
 
 
 def test_a_saved_model_replaces_one_and_nothing_else(tmp_path):

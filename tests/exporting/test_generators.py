@@ -150,7 +150,11 @@ def test_the_run_is_restored_as_it_is_sampled():
     np.testing.assert_allclose(program.expected["images"], images, atol=1e-5)
     assert program.record["step"] == step == 4
     assert program.record["weights"] == "ema"
-    assert "NUM_CLASSES = 4" in program.record["config"]
+    # The config is that of training, and what overrides it is beside it.
+    config = (OLD_RUN / "config.gin").read_text()
+    assert program.record["config"] == config
+    assert "query_block = 0" not in config
+    assert program.record["bindings"][1] == "build_generator.query_block = 3"
 
     raw = open_generator(OLD_RUN, [], Options(ema=False, statistics="standing"))
     assert raw.record["weights"] == "raw"
