@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def picture_of_run(
         ema: Whether to take the moving average of the generator's weights.
         real: Whether the discriminator sees real images too.
         query: "ROW,COLUMN" of each query, in pixels of the image; empty to
-            choose those whose maps differ most, in every image and block.
+            choose those whose maps differ most, in every image and block, at
+            the last of the steps.
         num_queries: Number of queries to choose.
         smooth: As for `attention_rows`.
 
@@ -70,14 +72,16 @@ def picture_of_run(
     numbers = class_numbers(workdir, classes, generator.num_classes)
     inputs = fixed_inputs(generator, num_images, seed, 1, numbers)
     seen = _real_images(num_images, data_dir) if real else None
-    pictures, rows = [], []
-    for number in steps:
+    drawn, chooser = [], None
+    for number in reversed(steps):
         restore_generator(folder, generator, number, ema)
         restore_network(folder, discriminator, "discriminator", number)
         looks = look(generator, discriminator, number, inputs, seen)
-        pictures.append(draw(looks, points, num_queries, smooth))
-        rows += looks.numbers()
-    return stack(pictures), rows
+        chooser = chooser or looks
+        picture = draw(looks, points, num_queries, smooth, chooser)
+        drawn.append((picture, looks.numbers()))
+    pictures, rows = zip(*reversed(drawn), strict=True)
+    return stack(pictures), list(itertools.chain(*rows))
 
 
 def _parse_point(text, side):
@@ -102,6 +106,7 @@ def draw(
     points: Sequence[tuple[int, int]] = (),
     num_queries: int = 4,
     smooth: bool = False,
+    chooser: Looks | None = None,
 ) -> np.ndarray:
     """Draws the maps of some queries of every image and block.
 
@@ -111,28 +116,33 @@ def draw(
             choose those whose maps differ most, in every image and block.
         num_queries: Number of queries to choose.
         smooth: As for `attention_rows`.
+        chooser: What another checkpoint looks at in the same images, if its
+            maps are to choose the queries; None for those drawn.
 
     Returns:
         `[height, width, 3]`, uint8.
     """
+    pairs = zip(looks.parts, (chooser or looks).parts, strict=True)
     return stack(
         [
             with_title(
-                _draw_block(images, block, points, num_queries, smooth),
+                _draw_block(
+                    images, block, points, choosing, num_queries, smooth
+                ),
                 f"Step {looks.step}, {block.name}, {kind} images: "
                 f"{_describe(block.statistics)}",
             )
-            for kind, images, blocks in looks.parts
-            for block in blocks
+            for (kind, images, blocks), (_, _, others) in pairs
+            for block, choosing in zip(blocks, others, strict=True)
         ]
     )
 
 
-def _draw_block(images, block, points, num_queries, smooth):
+def _draw_block(images, block, points, choosing, num_queries, smooth):
     queries, maps = [], []
     for i, attention in enumerate(block.maps):
         chosen = [block.position(*point) for point in points]
-        chosen = chosen or block.choose_queries(i, num_queries)
+        chosen = chosen or choosing.choose_queries(i, num_queries)
         rows = [row * block.size[1] + column for row, column in chosen]
         queries.append(chosen)
         maps.append(spread_keys(attention[rows], block.size))

@@ -14,8 +14,12 @@ from random_weights import draw_inputs, randomize
 from tiny_gan import make_generator
 
 from sagan.discriminator import build_discriminator
-from sagan.evaluation.attention import attend, look
-from sagan.evaluation.attention_report import picture_of_run, write_numbers
+from sagan.evaluation.attention import BlockMaps, Looks, attend, look
+from sagan.evaluation.attention_report import (
+    draw,
+    picture_of_run,
+    write_numbers,
+)
 from sagan.layers.recorder import call_with_attention, wrapped
 from sagan.runs.record import parse_recorded_config
 
@@ -96,6 +100,28 @@ def test_networks_without_attention_have_nothing_to_show():
     attentive = make_generator()
     (part,) = look(attentive, discriminator, 1, inputs).parts
     assert [block.name for block in part[2]] == ["generator/attention_16"]
+
+
+def test_another_checkpoint_may_choose_the_queries():
+    """So that a map can be followed over the steps."""
+    maps = np.full([2, 1, 256, 64], 1 / 64)
+    for i, query in enumerate((37, 200)):  # Which differs from all others.
+        maps[i, 0, query] = np.eye(64)[5]
+    images = np.zeros([1, 32, 32, 3])
+    early, late = (
+        Looks(
+            step,
+            [("generated", images, [BlockMaps("b", x, (16, 16), 2, 1.0, 1.0)])],
+        )
+        for step, x in enumerate(maps)
+    )
+    points = {37: (4, 10), 200: (24, 16)}
+    # Everything below the title, which says the numbers of the maps.
+    follow = draw(early, num_queries=1, chooser=late)[20:]
+    np.testing.assert_array_equal(follow, draw(early, [points[200]])[20:])
+    own = draw(early, num_queries=1)[20:]
+    np.testing.assert_array_equal(own, draw(early, [points[37]])[20:])
+    assert np.any(own != follow)
 
 
 def test_a_run_becomes_a_picture_and_numbers(tmp_path):
