@@ -1,9 +1,11 @@
-"""Draws what a layer makes of its input: feature maps of generated images.
+"""Draws what a layer makes of its input: feature maps of images.
 
   python -m sagan.feature_maps --workdir=runs/cifar10 --out=maps.png \\
     --layer="blocks[1].shortcut"
   python -m sagan.feature_maps --workdir=runs/cifar10 --out=maps.png \\
     --network=discriminator --layer="attentions[0].f" --num_channels=16
+  python -m sagan.feature_maps --workdir=runs/cifar10 --out=maps.png \\
+    --network=discriminator --layer="blocks[0].conv1" --image=cat.jpg
 
 Layers have the names that python -m sagan.summary prints. Needs nothing but the
 run's folder.
@@ -20,6 +22,9 @@ flags.DEFINE_string("layer", None, "Name of the layer.", required=True)
 flags.DEFINE_enum(
     *("network", "generator", ["generator", "discriminator"]),
     "Network that has the layer; the discriminator sees generated images.",
+)
+cli.define_path(
+    "image", "Image file for the discriminator, in place of generated images."
 )
 flags.DEFINE_integer("num_channels", 8, "How many channels.", lower_bound=1)
 flags.DEFINE_integer("num_images", 2, "How many images.", lower_bound=1)
@@ -40,7 +45,7 @@ def main(argv):
         prepare_png(FLAGS.out)
         parse_recorded_config(FLAGS.workdir, FLAGS.gin_bindings)
         names = "workdir network layer num_images num_channels classes seed"
-        names += " step ema"
+        names += " step ema image"
         settings = {name: FLAGS[name].value for name in names.split()}
         save_png(FLAGS.out, picture_of_layer(**settings))
     logging.info("Wrote %s.", FLAGS.out)

@@ -1,10 +1,12 @@
-"""Feature maps of any layer of a run's networks, for generated images."""
+"""Feature maps of any layer of a run's networks, for some images."""
 
 import difflib
 from collections.abc import Sequence
 
 import numpy as np
 
+from sagan.data.image_files import read_image
+from sagan.data.preprocessing import prepare_image, to_unit_range
 from sagan.discriminator import build_discriminator
 from sagan.evaluation.runs import find_step
 from sagan.evaluation.samples import restored_generator
@@ -78,6 +80,7 @@ def picture_of_layer(
     seed: int,
     step: str,
     ema: bool,
+    image: str | None = None,
 ) -> np.ndarray:
     """Draws what goes into and comes out of a layer, by channels.
 
@@ -85,7 +88,8 @@ def picture_of_layer(
 
     Args:
         workdir: Folder of the run.
-        network: "generator", or "discriminator" for that of generated images.
+        network: "generator", or "discriminator" for that of generated images
+            or of a given one.
         layer: As `name` of `feature_maps`.
         num_images: Number of generated images.
         num_channels: How many channels to draw, those with most energy.
@@ -93,14 +97,21 @@ def picture_of_layer(
         seed: Seed for the latents.
         step: "last", "best" or a step.
         ema: Whether to take the moving average of the generator's weights.
+        image: Image file that the discriminator sees alone, its centre square
+            resized, in place of generated images.
 
     Returns:
         The picture, `[height, width, 3]`, uint8.
 
     Raises:
-        ValueError: As `feature_maps`, or if there is no such checkpoint or
-            class.
+        ValueError: As `feature_maps`, or if there is no such checkpoint, class
+            or image.
     """
+    if image and network != "discriminator":
+        raise ValueError(
+            f"--image is {image}, but a generator takes latents: give "
+            "--network=discriminator as well."
+        )
     folder, number = find_step(workdir, step)
     generator, _, _ = restored_generator(
         workdir, number, ema, folder.name, mode="eager"
@@ -112,7 +123,10 @@ def picture_of_layer(
     else:
         discriminator = build_discriminator()
         restore_network(folder, discriminator, "discriminator", number)
-        images = generator(latents, labels).numpy()
+        if image:
+            images, labels = _read_given(image, discriminator), labels[:1]
+        else:
+            images = generator(latents, labels).numpy()
         before, after, _ = feature_maps(discriminator, layer, images, labels)
     where = f"{network} {layer}, step {number}"
     return stack(
@@ -126,3 +140,18 @@ def picture_of_layer(
             for what, maps in (("Input", before), ("Output", after))
         ]
     )
+
+
+def _read_given(path, discriminator):
+    """Returns an image file as the discriminator takes it, `[1, ...]`."""
+    size, _, channels = discriminator.image_shape
+    try:
+        image = read_image(path)
+    # Pillow's decoders raise many types on broken files.
+    except Exception as error:
+        raise ValueError(
+            f"--image={path} cannot be read as an image ({error}): expected a "
+            "PNG, JPEG, BMP, GIF or WebP file."
+        ) from error
+    image = prepare_image(image, size, channels=channels)
+    return to_unit_range(image)[None].numpy()

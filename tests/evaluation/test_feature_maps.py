@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from random_weights import draw_inputs, randomize
 from tiny_gan import make_gan, make_generator
 
@@ -100,7 +101,7 @@ def test_maps_in_low_precision_are_drawn_as_float32():
     assert tf.reduce_all(tf.math.is_finite(after))
 
 
-def test_a_layer_of_either_network_of_a_run_becomes_a_picture():
+def test_a_layer_of_either_network_of_a_run_becomes_a_picture(tmp_path):
     parse_recorded_config(OLD_RUN)
     settings = {
         "workdir": OLD_RUN,
@@ -118,6 +119,21 @@ def test_a_layer_of_either_network_of_a_run_becomes_a_picture():
     # Two headed tables of three rows, gaps below; titles may be wider.
     assert generated.shape[0] == judged.shape[0] == 2 * (28 + 3 * 68 + 4)
     assert generated.shape[1] >= 3 * 68
+    # A given image is all that the discriminator sees then.
+    photo = np.random.default_rng(0).integers(0, 256, [32, 48, 3], np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    given = {"layer": "blocks[0].conv1", "image": tmp_path / "photo.png"}
+    one = picture_of_layer(network="discriminator", **settings | given)
+    assert one.shape[0] == 2 * (28 + 68 + 4)
+    shown = one[28 : 28 + 64 : 2, :64:2]
+    np.testing.assert_array_equal(shown, photo[:, 8:40])
+    with pytest.raises(ValueError, match="give --network=discriminator"):
+        picture_of_layer(network="generator", **settings | given)
+    (tmp_path / "photo.png").write_text("no image")
+    with pytest.raises(
+        ValueError, match=r"--image=.*photo\.png cannot be read"
+    ):
+        picture_of_layer(network="discriminator", **settings | given)
     # The same images; the discriminator's input channels are theirs.
     left = slice(28, 28 + 64), slice(0, 64)
     np.testing.assert_array_equal(generated[left], judged[left])
