@@ -176,9 +176,15 @@ def short_errors():
         origin = traceback.extract_tb(error.__traceback__)[-1].filename
         if not origin.startswith(_PACKAGE) and "gin" not in origin.split("/"):
             raise
-        # gin appends where a configurable was called from.
-        message = str(error).split("\n  In call to configurable")[0]
-        sys.exit(f"Error: {message}")
+        sys.exit(f"Error: {short_message(error)}")
+
+
+def short_message(error: Exception) -> str:
+    """Returns an error's message without what gin appends to it.
+
+    That is where a configurable was called from.
+    """
+    return str(error).split("\n  In call to configurable")[0]
 
 
 @contextlib.contextmanager

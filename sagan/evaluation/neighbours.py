@@ -118,17 +118,22 @@ class RealImages:
         return sum(len(images) for images, _ in self._batches)
 
     def embed(self) -> Iterator[int]:
-        """Embeds the images; yields how many there are, batch by batch."""
+        """Embeds the images; yields how many there are, batch by batch.
+
+        If it is closed before its end, those so far are searched.
+        """
         size = 0
-        for images, features in _embedded(self.network, self.dataset):
-            images = to_uint8(images)
-            size += images.nbytes + features.nbytes
-            if self._batches and size > self._most:
-                break
-            self._batches.append((images, features))
-            yield len(self)
-        joined = map(np.concatenate, zip(*self._batches, strict=True))
-        self._batches = [tuple(joined)]
+        try:
+            for images, features in _embedded(self.network, self.dataset):
+                images = to_uint8(images)
+                size += images.nbytes + features.nbytes
+                if self._batches and size > self._most:
+                    break
+                self._batches.append((images, features))
+                yield len(self)
+        finally:
+            joined = map(np.concatenate, zip(*self._batches, strict=True))
+            self._batches = [tuple(joined)] if self._batches else []
 
     def nearest(self, images, count: int) -> Neighbours:
         """Finds the nearest of all that were embedded.

@@ -288,7 +288,7 @@ class Server {
       nearest: async () => {
         const path = `nearest.json?${query}`;
         const found = await this.ask(path, (response) => response.json());
-        if (found.progress) this.answers.delete(path);
+        if (found.waiting) this.answers.delete(path);
         return found;
       },
     };
@@ -532,15 +532,13 @@ class View {
       if (!wanted()) return;
       const found = await look.nearest();
       if (!wanted()) return;
-      const text = found.problem ?? found.progress ??
-        `Nearest real images, ${found.text}. Distances: ${found.distances.join(", ")}.`;
-      const children = [make("figcaption", { textContent: text, ariaLive: "polite" })];
+      const children = [make("figcaption", { textContent: found.text, ariaLive: "polite" })];
       if (found.png) {
         const src = `data:image/png;base64,${found.png}`;
         children.unshift(make("img", { src, alt: "The nearest real images" }));
       }
       this.nearest.replaceChildren(...children);
-      if (!found.progress) return;
+      if (!found.waiting) return;
     }
   }
 
@@ -730,7 +728,7 @@ function draw(tag, attributes, ...children) {
 }
 
 function makeChart({ title, lines }) {
-  const [left, top, width, height] = [48, 8, 300, 120];
+  const [left, top, width, height] = [60, 8, 288, 120];
   const points = Object.values(lines).flat();
   const range = (values) => {
     const [low, high] = [Math.min(...values), Math.max(...values)];

@@ -30,6 +30,8 @@ _STEPS = 12
 _FOLLOWED = 6
 # Images of a path, from one of those latents to the next.
 _PATH = 12
+# Pixels of a picture: the page shows 540, on a dense screen twice as many.
+_WIDEST = 1080
 # Samples whose nearest real images are shown.
 _COMPARED = 10
 # Points of a map that are computed in advance, in each direction.
@@ -171,19 +173,19 @@ def _add_nearest(shared, run, nearest):
     """Adds samples with their nearest real images, or why there are none."""
     logging.info("Looking for data and features, for nearest real images.")
     if nearest.prepare() is None:
+        reason, _, _ = nearest.problem.partition(". ")  # Without the remedy.
         shared["limits"].append(
             "Whether it copies images that it was trained on was not looked "
-            f"into: {nearest.problem}"
+            f"into: {reason}"
         )
         return
     images = _draw(run, run.steps[-1:], _COMPARED)
     found = nearest.real.nearest(images, NEIGHBOURS)
-    png = to_png(found.picture(images))
     title = (
         f"Samples, left, and their {NEIGHBOURS} nearest real images "
         f"{describe_search(nearest.real)}; {found}"
     )
-    shared["pictures"].append(_encode(title, png))
+    shared["pictures"].append(_encode(title, found.picture(images)))
 
 
 def _inputs(run, latents, label):
@@ -191,11 +193,17 @@ def _inputs(run, latents, label):
 
 
 def _picture(title, images, columns):
-    return _encode(title, to_png(make_grid(images, columns)))
+    return _encode(title, make_grid(images, columns))
 
 
-def _encode(title, png):
-    return {"title": title, "png": base64.b64encode(png).decode()}
+def _encode(title, pixels):
+    """Returns a picture for the page, no larger than a screen shows it."""
+    height, width, channels = pixels.shape
+    k = -(-width // _WIDEST)
+    parts = pixels[: height // k * k, : width // k * k]
+    parts = parts.reshape(height // k, k, width // k, k, channels)
+    shrunk = np.rint(parts.mean((1, 3))).astype(np.uint8)
+    return {"title": title, "png": base64.b64encode(to_png(shrunk)).decode()}
 
 
 def _table(rows):

@@ -1,5 +1,6 @@
 """Nearest real images against a comparison of all pairs."""
 
+import contextlib
 import types
 
 import numpy as np
@@ -64,6 +65,11 @@ def test_kept_images_are_searched_alike(monkeypatch):
     # 12 bytes an image, and 48 of its features.
     few = RealImages(NETWORK, _dataset(), most=60 * 17)
     assert list(few.embed()) == [8, 16]
+    stopped = RealImages(NETWORK, _dataset())
+    with contextlib.closing(stopped.embed()) as numbers:
+        assert [next(numbers), next(numbers)] == [8, 16]
+    again = stopped.nearest(REAL[[20]], 4).images[0]
+    np.testing.assert_allclose(again, few.nearest(REAL[[20]], 4).images[0])
     first = few.nearest(REAL[[3, 20]], 1)
     np.testing.assert_allclose(first.distances[0], 0.0, atol=1e-3)
     assert first.distances[1] > 0.1

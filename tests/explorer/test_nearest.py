@@ -17,7 +17,7 @@ def test_nearest_real_images_are_shown(
     page.find("#nearest").click()
     check_nearest(page.nearest(), looked(page, runs).pixels, real_pixels)
     text = page.find(".nearest").text
-    assert "among 64 of the 64 images of synthetic" in text
+    assert "among all 64 images of synthetic" in text
     # Another image has others; the address keeps the choice.
     page.run("change({seed: 11, class: 3})")
     page.settle()
@@ -44,7 +44,9 @@ def test_nothing_is_opened_before_it_is_asked_for(folders, pixel_features):
     nearest = Nearest(folders["first"], [pixel_features])
     threads = threading.active_count()
     image = np.zeros([32, 32, 3], np.uint8)
-    assert nearest.find(image) == {"progress": "Opening data and features."}
+    answer = nearest.find(image)
+    assert answer["waiting"]
+    assert answer["text"] == "Opening data and features."
     assert threading.active_count() == threads + 1
     nearest.close()
     assert threading.active_count() == threads

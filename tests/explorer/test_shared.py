@@ -132,7 +132,7 @@ def test_it_says_what_was_and_was_not_measured(
     assert titles[0] == "Samples, step 8, a class a row"
     assert titles[1].endswith("over the checkpoints: steps 4, 8")
     assert titles[2].startswith("Interpolations")
-    assert "among 64 of the 64 images of synthetic" in titles[3]
+    assert "among all 64 images of synthetic" in titles[3]
     png = base64.b64decode(page["pictures"][3]["png"])
     with Image.open(io.BytesIO(png)) as image:
         pixels = np.asarray(image)
@@ -156,6 +156,18 @@ def test_it_says_what_was_and_was_not_measured(
         if "copies" in text
     )
     assert "/nowhere does not exist" in text
+
+
+@pytest.mark.parametrize(
+    ("size", "width"), [(32, 270), (128, 1038), (256, 1031)]
+)
+def test_pictures_are_no_wider_than_they_are_shown(size, width):
+    rng = np.random.default_rng(0)
+    images = rng.choice([-1.0, 1.0], [16, size, size, 3])
+    png = base64.b64decode(shared._picture("", images, 8)["png"])
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.size[0] == width
+        assert 110 < np.asarray(image).mean() < 150
 
 
 def test_a_large_generator_is_left_out(folders, tmp_path, monkeypatch):
