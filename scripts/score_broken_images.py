@@ -54,7 +54,8 @@ def main(argv):
             images, labels, train.num_classes
         ).items():
             fake = embed_images(network, in_batches(*broken), FLAGS.num_kept)
-            scores, _ = score(real, fake, train.num_classes)
+            names = train.identity.class_names if train.num_classes else ()
+            scores, _ = score(real, fake, names)
             row = [f"{scores.get(key, float('nan')):.3g}" for key in SCORES]
             print(f"| {name} | {' | '.join(row)} |", flush=True)
 

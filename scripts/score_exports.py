@@ -85,7 +85,7 @@ def score(evaluation, generator, call):
     fake = embed_images(
         evaluation.network, batches, evaluation.num_features_kept
     )
-    return all_scores(evaluation.real, fake, evaluation.num_classes)[0]["fid"]
+    return all_scores(evaluation.real, fake, evaluation.class_names)[0]["fid"]
 
 
 if __name__ == "__main__":

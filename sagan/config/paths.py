@@ -46,10 +46,9 @@ def image_folder(dataset_name: str) -> str | None:
     path = dataset_name.removeprefix(_FOLDER)
     if not path:
         raise ValueError(
-            "make_dataset.name is 'folder:' without a path: write 'folder:.' "
-            "for the current folder."
+            "'folder:' without a path: write 'folder:.' for the current folder."
         )
-    return local_path(path, "make_dataset.name = 'folder:PATH'")
+    return local_path(path, "PATH of 'folder:PATH'")
 
 
 @contextlib.contextmanager

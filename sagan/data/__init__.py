@@ -5,7 +5,7 @@
 
 from sagan.data.agreement import agreement, shuffle_halves
 from sagan.data.batches import ImageDataset
-from sagan.data.pipeline import make_dataset
+from sagan.data.pipeline import find_source, make_dataset
 from sagan.data.preprocessing import CUSTOMARY_CROPS
 from sagan.data.synthetic import is_synthetic
 
@@ -13,6 +13,7 @@ __all__ = [
     "CUSTOMARY_CROPS",
     "ImageDataset",
     "agreement",
+    "find_source",
     "is_synthetic",
     "make_dataset",
     "shuffle_halves",

@@ -1,7 +1,9 @@
 """Fingerprints of data: equal where the images and their labels are."""
 
 import dataclasses
+import datetime
 import hashlib
+import heapq
 import os
 import stat
 from collections.abc import Iterable, Sequence
@@ -11,6 +13,7 @@ import numpy as np
 # Files of which the content is hashed too, and how much of each end.
 _FILES = 256
 _BYTES = 2**16
+_SHOWN = 3
 # Names of files may have bytes that are no text.
 _ANY_NAME = ("utf-8", "surrogateescape")
 
@@ -27,6 +30,7 @@ class Identity:
             not keep.
         ranges: Parts of files that it reads: name, first example, and the one
             after the last.
+        latest: The files modified last, and when, for messages.
     """
 
     full_name: str
@@ -34,6 +38,7 @@ class Identity:
     class_names: Sequence[str] = ()
     times: str = ""
     ranges: Sequence[tuple[str, int, int]] = ()
+    latest: Sequence[str] = ()
 
     def overlaps(self, other: "Identity") -> bool:
         """Whether two splits of a dataset share examples."""
@@ -46,7 +51,7 @@ class Identity:
 
 def hash_files(
     root: str | os.PathLike, names: Sequence[str], facts: Iterable[str]
-) -> tuple[str, str]:
+) -> tuple[str, str, list[str]]:
     """Hashes a list of files: names, sizes, and the content of some.
 
     A folder that was moved or copied keeps its fingerprint.
@@ -58,19 +63,31 @@ def hash_files(
 
     Returns:
         The fingerprint and a hash of the modification times, which a copy does
-        not keep: 16 hexadecimal digits each.
+        not keep, of 16 hexadecimal digits each; and the files modified last.
     """
     root = os.fspath(root)
-    sizes, times = zip(
-        *(_status(f"{root}/{name}") for name in names), strict=True
-    )
+    sizes, times = [], []
+    for name in names:
+        size, time = _status(f"{root}/{name}")
+        sizes.append(size)
+        times.append(time)
     digest = hashlib.sha256("\0".join([*names, *facts]).encode(*_ANY_NAME))
     digest.update(" ".join(map(str, sizes)).encode())
     last = len(names) - 1
     for i in sorted({round(x) for x in np.linspace(0, last, _FILES)}):
         digest.update(_ends(f"{root}/{names[i]}"))
     modified = hashlib.sha256(" ".join(map(str, times)).encode())
-    return digest.hexdigest()[:16], modified.hexdigest()[:16]
+    latest = heapq.nlargest(_SHOWN, zip(times, names, strict=True))
+    return (
+        digest.hexdigest()[:16],
+        modified.hexdigest()[:16],
+        [f"{name!r} of {_date(time)}" for time, name in latest],
+    )
+
+
+def _date(nanoseconds):
+    date = datetime.datetime.fromtimestamp(nanoseconds // 10**9, datetime.UTC)
+    return date.isoformat("T", "seconds")
 
 
 def _status(path):

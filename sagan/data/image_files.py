@@ -19,6 +19,9 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 200_000_000
 # What libjpeg gives all channels of a missing block, and the side of a block.
 _FILL, _EDGE = 128, 8
+# Markers of JPEG. In the data of a scan, 0xff is followed by other bytes.
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_ZEROS = bytes(64)
 # Pillow warns above its own limit, and refuses what is above twice that.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -68,6 +71,16 @@ def looks_cut_short(image: np.ndarray) -> bool:
     edges = image[-_EDGE:], image[:_EDGE], image[:, -_EDGE:], image[:, :_EDGE]
     grey = [(edge == _FILL).all() for edge in edges]
     return any(grey) and not (image == _FILL).all()
+
+
+def ends_in_zeros(content: bytes) -> bool:
+    """Whether the rest of a JPEG file was lost and is zeros, without its end.
+
+    libjpeg decodes zeros to a pattern of the file's own tables. Zeros behind
+    an end marker are padding.
+    """
+    scan = content.rpartition(_SCAN)[2]
+    return scan.endswith(_ZEROS) and _END not in scan
 
 
 def _with_alpha(image, content):

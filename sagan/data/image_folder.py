@@ -12,6 +12,7 @@ from sagan.data.fingerprint import Identity, hash_files
 from sagan.data.image_files import (
     IMAGE_SUFFIXES,
     JPEG_SUFFIXES,
+    ends_in_zeros,
     looks_cut_short,
     read_image,
 )
@@ -54,7 +55,7 @@ class ImageFolder:
         if not self.path.is_dir():
             raise FileNotFoundError(
                 f"No folder {str(self.path.absolute())!r}: "
-                "name='folder:PATH' needs a folder of images."
+                "'folder:PATH' needs a folder of images."
             )
         self.place = f"Folder {str(self.path)!r}"
         self.fix = "Put the file back."
@@ -90,9 +91,12 @@ class ImageFolder:
 
     def identity(self) -> Identity:
         """Returns what distinguishes the images; reads a few of them."""
-        fingerprint, times = hash_files(self.path, self.files, self.class_names)
+        fingerprint, times, latest = hash_files(
+            self.path, self.files, self.class_names
+        )
         return Identity(
-            f"folder:{self.path}", fingerprint, self.class_names, times
+            *(f"folder:{self.path}", fingerprint, self.class_names, times),
+            latest=latest,
         )
 
     def check_classes(self) -> None:
@@ -159,8 +163,12 @@ class ImageFolder:
     def _read(self, index):
         return read_image(self.path / self.files[index])
 
-    def _is_jpeg(self, index):
-        return self.files[index].lower().endswith(JPEG_SUFFIXES)
+    def _is_cut(self, index, image):
+        name = self.files[index]
+        return name.lower().endswith(JPEG_SUFFIXES) and (
+            looks_cut_short(image)
+            or ends_in_zeros((self.path / name).read_bytes())
+        )
 
     def examples(self) -> tf.data.Dataset:
         """Returns all readable images in order: `(image, label)`.
@@ -173,7 +181,7 @@ class ImageFolder:
             try:
                 image = self._read(index)
                 self._extremes.append((image.min(), image.max()))
-                if self._is_jpeg(index) and looks_cut_short(image):
+                if self._is_cut(index, image):
                     self._cut.append(self.files[index])
                 return image, self.labels[index], True
             # Pillow's decoders raise many types on broken files.
@@ -204,9 +212,9 @@ class ImageFolder:
         """Names the JPEG files of a pass that look cut short."""
         if cut := sorted(self._cut):
             logging.warning(
-                "%d JPEG files in %r are grey along an edge, like files that "
-                "were cut short: %s%s. They are used: delete those that are "
-                "damaged.",
+                "%d JPEG files in %r are grey along an edge or end in zeros, "
+                "like files that were cut short: %s%s. They are used: delete "
+                "those that are damaged.",
                 *(len(cut), str(self.path), ", ".join(map(repr, cut[:20]))),
                 "; and more" * (len(cut) > 20),
             )

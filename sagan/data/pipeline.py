@@ -108,14 +108,12 @@ def make_dataset(
             name, size, shape, split, num_classes
         )
     else:
+        source = find_source(name, split, num_classes, data_dir, download)
         if name.startswith(_FOLDER):
-            source = _find_folder(name, split, num_classes)
             open_source = functools.partial(
                 _open_folder, cache=cache, max_unreadable=max_unreadable
             )
         else:
-            check = functools.partial(_check_classes, name, num_classes)
-            source = TfdsImages(name, split, data_dir, download, check)
             buffers = None if cache else [shuffle_buffer // shards] * shards
             open_source = functools.partial(
                 _open_tfds, buffers=buffers, num_classes=num_classes
@@ -152,6 +150,23 @@ def make_dataset(
         failures=failures,
         order="streamed" if _is_streamed(name, cache) else "shuffled",
     )
+
+
+def find_source(
+    name: str,
+    split: str = "train",
+    num_classes: int = 0,
+    data_dir: str | None = None,
+    download: bool = False,
+) -> ImageFolder | TfdsImages:
+    """Finds the images of a dataset that has files, without reading them.
+
+    Args, Raises: As for `make_dataset`.
+    """
+    if name.startswith(_FOLDER):
+        return _find_folder(name, split, num_classes)
+    check = functools.partial(_check_classes, name, num_classes)
+    return TfdsImages(name, split, data_dir, download, check)
 
 
 def _check_arguments(name, channels, num_examples):

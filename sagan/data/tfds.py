@@ -96,13 +96,14 @@ class TfdsImages:
             (os.path.basename(file.filename), file.skip, file.skip + file.take)
             for file in self._splits[self._split].file_instructions
         ]
-        fingerprint, times = hash_files(
+        fingerprint, times, latest = hash_files(
             self._folder,
             sorted({name for name, *_ in ranges}),
             (self.full_name, str(ranges), *self.class_names),
         )
         return Identity(
-            self.full_name, fingerprint, self.class_names, times, ranges
+            *(self.full_name, fingerprint, self.class_names, times, ranges),
+            latest,
         )
 
     def encoded(self) -> tf.data.Dataset:

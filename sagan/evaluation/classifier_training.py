@@ -19,8 +19,6 @@ from sagan.config import (
     NonNegative,
     checked,
 )
-from sagan.config.paths import image_folder
-from sagan.data import make_dataset
 from sagan.evaluation.classifier import (
     CLASSIFIER_FILE,
     Classifier,
@@ -33,6 +31,7 @@ from sagan.evaluation.classifier_batches import (
     shifted_batches,
     turned_batches,
 )
+from sagan.evaluation.classifier_data import are_same, open_splits
 from sagan.layers.initialization import initialize
 from sagan.runs.files import check_writable, lock_run
 from sagan.runs.record import record_config, record_session
@@ -87,13 +86,13 @@ def train_classifier(
 
     Raises:
         ValueError: If a setting is out of range, the data have no labels,
-            `workdir` has a classifier of other settings, or the new one is
-            less accurate than required.
+            `workdir` has a classifier of other settings or images, or the new
+            one is less accurate than required.
         FloatingPointError: If the loss is not finite.
     """
     check_writable(workdir)
     workdir = pathlib.Path(workdir)
-    if finished := _find_finished(workdir):
+    if finished := _find_finished(workdir, data_dir):
         return finished
     started = time.monotonic()
     # Features compare across machines: float32 on a GPU too.
@@ -149,7 +148,7 @@ def _unchanged(batches):
     return batches
 
 
-def _find_finished(workdir):
+def _find_finished(workdir, data_dir):
     """Returns the finished classifier of a folder, or None."""
     if not (workdir / CLASSIFIER_FILE).exists():
         return None
@@ -158,9 +157,12 @@ def _find_finished(workdir):
     except ValueError as error:
         logging.warning("%s Training starts over.", error)
         return None
+    same = classifier.data and are_same(workdir, classifier.data, data_dir)
+    # Images may have moved.
+    allowed = {"make_dataset.name"} if same else ()
     config = workdir / CONFIG_FILE
     if config.exists():
-        check_resumable(config.read_text(), gin.config_str())
+        check_resumable(config.read_text(), gin.config_str(), allowed)
     logging.info(
         "%s has a finished classifier: %s.", workdir, _describe(classifier)
     )
@@ -172,46 +174,6 @@ def _describe(classifier):
         f"{classifier.test_accuracy:.2%} of {classifier.num_test_images} test "
         f"images right, weights {classifier.weights_sha256[:12]}"
     )
-
-
-def open_splits(test_split, test_data, data_dir, download, targets):
-    """Returns the images of the config to train on, and those to test on.
-
-    Args are those of `train_classifier`.
-
-    Raises:
-        ValueError: If there are none to test on, or no labels.
-    """
-    name = gin.get_bindings("make_dataset").get("name", "")
-    if image_folder(name) and not test_data:
-        raise ValueError(
-            f"{name!r} has no split to test on: bind "
-            "train_classifier.test_data to a folder of other images, as "
-            "'folder:PATH'."
-        )
-    source = {"data_dir": data_dir, "download": download}
-    train = make_dataset(**source)
-    if targets == "labels" and not train.num_classes:
-        raise ValueError(
-            f"A classifier of {train.name!r} needs its labels: bind "
-            "make_dataset.num_classes to the number of its classes, or "
-            "train_classifier.targets to 'rotation' if it has none."
-        )
-    which = {"name": test_data} if test_data else {"split": test_split}
-    test = make_dataset(flip=False, **which, **source)
-    if test_data and test.identity.fingerprint == train.identity.fingerprint:
-        raise ValueError(
-            f"train_classifier.test_data {test_data!r} has the images that it "
-            "trains on: expected a folder of other ones."
-        )
-    learnt, asked = (x.identity.class_names for x in (train, test))
-    if train.num_classes and list(learnt) != list(asked):
-        raise ValueError(
-            f"The classes of {train.name!r} are {', '.join(learnt)}, those of "
-            f"{test.name!r} {', '.join(asked)}: expected the same, in the same "
-            "order."
-        )
-    return train, test
 
 
 def _in_float32(network):

@@ -57,8 +57,8 @@ def _check_classes(network, dataset, split, found_by_name):
     learnt = network.data.get("classes", list(names))  # None of rotations.
     if found_by_name and list(names) != learnt:
         raise ValueError(
-            f"{network.name} has learnt the classes {_few(learnt)}, but "
-            f"{dataset.name!r} has {_few(names)}: it is of another dataset. "
+            f"{network.name} has learnt the classes {few(learnt)}, but "
+            f"{dataset.name!r} has {few(names)}: it is of another dataset. "
             "Train one of this dataset in another folder, and give that as "
             "--features or make_evaluation.features."
         )
@@ -73,6 +73,7 @@ def _check_classes(network, dataset, split, found_by_name):
         )
 
 
-def _few(names):
+def few(names) -> str:
+    """Lists the first ten names of classes."""
     listing = ", ".join(map(str, names[:10])) or "none"
     return listing + (f" and {len(names) - 10} more" if names[10:] else "")

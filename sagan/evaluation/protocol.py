@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import gin
@@ -62,7 +63,7 @@ class Evaluation:
             as many as are generated: what a perfect generator reaches.
         protocol: What two scores must share to be comparable.
         num_samples: Number of generated images.
-        num_classes: Number of classes, 0 if labels are not used.
+        class_names: Names of the classes, empty if labels are not used.
         seed: Seed for the latents.
         num_features_kept: Number of images whose features are kept, for scores
             other than FID.
@@ -78,7 +79,7 @@ class Evaluation:
     real_reference: dict[str, float]
     protocol: dict[str, object]
     num_samples: int
-    num_classes: int
+    class_names: Sequence[str]
     seed: int
     num_features_kept: int
     strategy: tf.distribute.Strategy
@@ -234,7 +235,8 @@ def make_evaluation(
     }
     class_counts = _class_counts(real, dataset, labels)
     evaluation = Evaluation(
-        *(network, real, {}, description, num_samples, dataset.num_classes),
+        *(network, real, {}, description, num_samples),
+        dataset.identity.class_names if dataset.num_classes else (),
         *(seed, kept, strategy, class_counts, published, fid_infinity),
     )
     evaluation.real_reference.update(_score_real(reference, other, evaluation))
@@ -261,7 +263,7 @@ def _scores(real, fake, evaluation):
     return score(
         real,
         fake,
-        evaluation.num_classes,
+        evaluation.class_names,
         evaluation.published.kid_subsets,
         evaluation.extrapolate,
     )

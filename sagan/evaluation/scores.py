@@ -1,6 +1,7 @@
 """All scores of generated images against real ones."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,7 +27,7 @@ _COPIES = 0.1
 def score(
     real: FeatureSet,
     fake: FeatureSet,
-    num_classes: int = 0,
+    class_names: Sequence[str] = (),
     kid_subsets: tuple[int, int] = (100, 1000),
     extrapolate: bool = False,
 ) -> tuple[dict[str, float], list[str]]:
@@ -38,7 +39,7 @@ def score(
     Args:
         real: The reference.
         fake: Generated images, or other real ones for the reference scores.
-        num_classes: Number of classes; 0 for no FID within classes.
+        class_names: Names of the classes; empty for no FID within classes.
         kid_subsets: Number of subsets of KID, and images in each.
         extrapolate: Whether to extrapolate FID to infinitely many images, if
             features of enough are kept.
@@ -79,10 +80,11 @@ def score(
             )
         except ValueError as error:  # Too few for a line.
             warnings.append(f"No fid_inf: {error}")
-    if num_classes:
+    if class_names:
         try:
             scores["intra_fid"], _, texts = intra_class_fid(
-                real.features, real.labels, fake.features, fake.labels
+                *(real.features, real.labels, fake.features, fake.labels),
+                class_names,
             )
         except ValueError as error:  # Too few images in every class.
             texts = [f"No intra-FID: {error}"]

@@ -4,7 +4,7 @@ from sagan.config import settings_of
 from sagan.data.batches import first_examples
 from sagan.evaluation.classifier import load_classifier
 from sagan.evaluation.classifier_batches import turned_batches
-from sagan.evaluation.classifier_training import open_splits
+from sagan.evaluation.classifier_data import open_splits
 from sagan.exporting.program import (
     Options,
     Program,

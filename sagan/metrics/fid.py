@@ -1,5 +1,7 @@
 """FID: the Fréchet distance between Gaussians fitted to features."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sagan.metrics.checks import check_pair, first_not_finite
@@ -162,6 +164,7 @@ def intra_class_fid(
     real_labels: np.ndarray,
     fake: np.ndarray,
     fake_labels: np.ndarray,
+    class_names: Sequence[str] = (),
 ) -> tuple[float, dict[int, float], list[str]]:
     """FID within each class, and its mean over classes.
 
@@ -173,6 +176,7 @@ def intra_class_fid(
         real_labels: Their labels, `[samples]`, integer.
         fake: Features of generated images, likewise.
         fake_labels: Labels they were generated for, `[samples]`, integer.
+        class_names: Names of the classes, for warnings; empty to show labels.
 
     Returns:
         The unweighted mean; the FID of each class in it, by label; and
@@ -208,12 +212,16 @@ def intra_class_fid(
             "least one. Generate with the labels of the real images."
         )
     mean = float(np.mean(list(distances.values())))
-    return mean, distances, _warnings(counts, real.shape[1])
+    return mean, distances, _warnings(counts, real.shape[1], class_names)
 
 
-def _warnings(counts, num_features):
+def _warnings(counts, num_features, class_names):
     texts = []
-    left_out = [str(label) for label, count in counts.items() if count < 2]
+    left_out = [
+        class_names[label] if class_names else str(label)
+        for label, count in counts.items()
+        if count < 2
+    ]
     if left_out:
         texts.append(
             f"{len(left_out)} of {len(counts)} classes are not in the mean, "

@@ -54,12 +54,15 @@ def record_config(workdir) -> None:
     write_text(workdir / OPERATIVE_CONFIG_FILE, gin.operative_config_str())
 
 
-def check_data(workdir, data: Mapping[str, object]) -> None:
+def check_data(
+    workdir, data: Mapping[str, object], latest: Sequence[str] = ()
+) -> None:
     """Checks that a run resumes with the images and labels it was started on.
 
     Args:
         workdir: Folder of the run.
         data: Description of the dataset, see `ImageDataset.describe`.
+        latest: The files modified last, see `Identity`.
 
     Raises:
         ValueError: If images, labels or class names differ, showing how; runs
@@ -78,8 +81,11 @@ def check_data(workdir, data: Mapping[str, object]) -> None:
         ]
         if changed in ([], changed[:1]) and before["images"] == data["images"]:
             changed.append("  the images themselves, or their labels")
+        if latest:
+            changed.append(f"  modified last: {', '.join(latest)}")
         raise ValueError(
-            f"The data differ from those of the last session of {workdir}:\n"
+            f"The data differ from those of the last session of {workdir}, "
+            f"{_last_session(workdir)['started']}:\n"
             + "\n".join(changed)
             + "\nA run resumes with the data it was started on. Put them back "
             "as they were, or start again with another --workdir."
@@ -108,9 +114,14 @@ def _check_unchanged(workdir, before, data):
 
 def last_data(workdir) -> dict[str, object] | None:
     """Returns the description of the data in the last session that has one."""
+    return _last_session(workdir).get("data")
+
+
+def _last_session(workdir):
+    """Returns the last line of a session that describes its data, or {}."""
     lines = read_json(pathlib.Path(workdir) / SESSIONS_FILE)
-    known = [line["data"] for line in lines if line.get("data")]
-    return known[-1] if known else None
+    known = [line for line in lines if line.get("data")]
+    return known[-1] if known else {}
 
 
 def class_numbers(workdir, classes: Sequence[str], count: int) -> list[int]:

@@ -83,7 +83,11 @@ class Run:
         folder = self.workdir / CHECKPOINT_FOLDER
         if checkpoint_steps(folder):
             check_config(self.workdir)
-            check_data(self.workdir, self.dataset.describe())
+            check_data(
+                self.workdir,
+                self.dataset.describe(),
+                self.dataset.identity.latest,
+            )
         self.checkpoints = Checkpoints(
             folder, self.gan.trackables(), keep_last, keep_every
         )

@@ -124,7 +124,9 @@ def test_dark_images_are_reported(tmp_path, caplog, cache):
 
 
 @pytest.mark.parametrize(
-    "name", ["set[1]", "a b", "a*b?", "é", "{a,b}", "a\\b"]
+    "name",
+    ["set[1]", "a b", "a*b?", "é", "{a,b}", "a\\b", "50%#", "'\"", "a\nb"]
+    + ["n" * 200, "~", "-x"],
 )
 def test_any_name_of_a_folder(pets, name):
     (pets.parent / "set1").mkdir()  # What a pattern would match.
@@ -156,6 +158,8 @@ def test_a_tfds_folder_of_any_name(prepared):
     )
     assert dataset.size == 20
     assert dataset.describe()["name"] == "mnist/3.0.1"
+    same = TfdsImages("mnist:3.0.1", "train", str(prepared))
+    assert same.identity() == dataset.identity
     assert dataset.describe()["classes"][:2] == ["0", "1"]
     next(iter(dataset.batches()))
 

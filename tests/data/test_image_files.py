@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sagan.data.image_files import looks_cut_short, read_image
+from sagan.data.image_files import ends_in_zeros, looks_cut_short, read_image
 from sagan.data.pipeline import make_dataset
 
 GREY, RGB = 0, 2
@@ -125,6 +125,41 @@ def test_a_jpeg_that_was_cut_and_closed_is_named(tmp_path, caplog, orientation):
     make_dataset(name=f"folder:{tmp_path}", image_size=32, batch_size=2)
     assert "1 JPEG files" in caplog.text
     assert "'half.jpg'. They are used" in caplog.text
+
+
+_SLOPE = np.add.outer(range(64), range(64)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize(
+    "pixels",
+    [_SLOPE, _SLOPE // 16, np.zeros_like(_SLOPE), np.full_like(_SLOPE, 255)],
+    ids=["slope", "dark", "black", "white"],
+)
+def test_a_jpeg_whose_rest_is_zeros_is_found(pixels, optimize):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", optimize=optimize)
+    content = content.getvalue()
+    for whole in (content, content + bytes(4096), content[:-2]):
+        assert not ends_in_zeros(whole)
+    start = content.index(b"\xff\xda") + 20
+    assert ends_in_zeros(content[:start] + bytes(4096))
+
+
+def test_a_jpeg_whose_rest_is_zeros_is_named(tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    for name in ("half", "whole"):
+        content = io.BytesIO()
+        image = Image.fromarray(rng.integers(0, 256, [64, 64, 3], np.uint8))
+        image.save(content, "JPEG")
+        content = content.getvalue()
+        if name == "half":
+            half = len(content) // 2
+            content = content[:half] + bytes(len(content) - half)
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    make_dataset(name=f"folder:{tmp_path}", image_size=32, batch_size=2)
+    assert "1 JPEG files" in caplog.text
+    assert "end in zeros, like files that were cut short: 'half" in caplog.text
 
 
 def test_images_of_one_grey_or_of_another_are_whole():

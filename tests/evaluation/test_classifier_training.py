@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from fake_tfds import write_fake
-from PIL import Image
 
 from sagan.config import parse_config
 from sagan.data.synthetic import make_synthetic_images
@@ -245,35 +244,3 @@ def test_command_trains_and_says_how_good_it_is(tmp_path):
     assert "of 64 test images right" in lines[3]
     classifier = load_classifier(tmp_path)
     assert classifier.weights_sha256[:12] in lines[3]
-
-
-def test_an_image_folder_is_tested_on_another_one(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in (
-        *("train/cat", "train/dog", "test/cat", "test/dog"),
-        *("odd/cow", "odd/pig"),
-    ):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        for i in range(4):
-            # Cats are dark, dogs are bright.
-            pixels = rng.integers(0, 100, [8, 8, 3]) + 150 * ("dog" in name)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
-    bindings = [
-        *BRIEF,
-        "make_dataset.num_examples = None",
-        "NUM_CLASSES = 2",
-        "BATCH_SIZE = 8",
-        f"make_dataset.name = 'folder:{tmp_path}/train'",
-    ]
-    with pytest.raises(ValueError, match="no split to test on.*test_data"):
-        train(tmp_path / "run", *bindings)
-    test = "train_classifier.test_data = 'folder:{}/{}'"
-    with pytest.raises(ValueError, match="test_data .* has the images that it"):
-        train(tmp_path / "run", *bindings, test.format(tmp_path, "train"))
-    bindings.append(test.format(tmp_path, "test"))
-    classifier = train(tmp_path / "run", *bindings)
-    assert classifier.num_test_images == 8
-    assert classifier.data["classes"] == ["cat", "dog"]
-    with pytest.raises(ValueError, match="cat, dog, those .* cow, pig"):
-        train(tmp_path / "other", *bindings, test.format(tmp_path, "odd"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.data.synthetic import make_synthetic_images
+from sagan.data.synthetic import KINDS, make_synthetic_images
 from sagan.evaluation.embedding import FeatureSet, embed_images, quantise
 from sagan.evaluation.features import FeatureNetwork
 from sagan.evaluation.samples import sample_batches
@@ -45,7 +45,7 @@ def real():
 
 @pytest.fixture(scope="module")
 def floor(real):
-    return score(real, embed(*real_images("test")), num_classes=3)[0]
+    return score(real, embed(*real_images("test")), class_names=KINDS)[0]
 
 
 def test_an_embedding_does_not_depend_on_batches(real):
@@ -90,7 +90,7 @@ def test_an_image_that_is_not_finite_is_named():
 
 
 def test_real_images_score_best_against_themselves(real, floor):
-    scores, warnings = score(real, real, num_classes=3)
+    scores, warnings = score(real, real, class_names=KINDS)
     assert warnings == ["KID is of subsets of 400 samples, not 1000: there are "
         "400 real and 400 generated ones. Its mean stays unbiased; its "
         "deviation is not that of the usual subsets."]  # fmt: skip
@@ -129,7 +129,7 @@ def broken(how):
     ],
 )
 def test_scores_flag_a_broken_generator(real, floor, how, flagged):
-    scores, warnings = score(real, broken(how), num_classes=3)
+    scores, warnings = score(real, broken(how), class_names=KINDS)
     assert all(np.isfinite(list(scores.values())))
     worse = {
         name
@@ -174,7 +174,7 @@ def test_a_perfect_generator_scores_at_the_floor_with_labels_of_the_data():
         fakes = sample_batches(
             *(generator, 500, 0, 100, "moving"), class_counts=class_counts
         )
-        return score(real, embed_images(network, fakes, 500), 2)[0]["fid"]
+        return score(real, embed_images(network, fakes, 500))[0]["fid"]
 
     # Uniform labels move the mean of each of 12 features by 0.4.
     assert fid(None) > 12 * 0.4**2

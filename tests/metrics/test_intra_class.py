@@ -49,6 +49,9 @@ def test_classes_of_too_few_samples_are_left_out_and_listed():
     (text,) = warnings
     assert text.startswith("4 of 5 classes are not in the mean")
     assert "1, 2, 3, 4." in text
+    names = ["ant", "bee", "cat", "dog", "eel"]
+    *_, (text,) = intra_class_fid(real, real_labels, fake, fake_labels, names)
+    assert text.endswith("samples: bee, cat, dog, eel.")
 
 
 def test_classes_of_fewer_samples_than_features_are_warned_of_once():

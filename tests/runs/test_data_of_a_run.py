@@ -91,7 +91,7 @@ def test_files_written_anew_at_the_same_size_are_warned_of(
     [
         (
             lambda images: _save(images / "cat/a.bmp", 9),
-            "the images themselves",
+            "themselves, or their labels\n  modified last: 'cat/a.bmp' of ",
         ),
         (lambda images: (images / "cat").rename(images / "eel"), "'eel'"),
         (lambda images: _save(images / "cat/c.bmp", 9), "images: 4 -> 5"),
