@@ -19,8 +19,8 @@ FLAGS = flags.FLAGS
 cli.define_path("workdir", "Folder of the run.", required=True)
 cli.define_path("features", "A feature network.", required=True)
 cli.define_path("data_dir", "Folder of TFDS datasets.")
-flags.DEFINE_multi_string(
-    "export", [], "File or folder of sagan.export; repeat it for more."
+cli.define_paths(
+    "export", "File or folder of sagan.export; repeat it for more."
 )
 flags.DEFINE_integer("num_samples", 2000, "Images of each.", lower_bound=6)
 flags.DEFINE_integer("threads", 1, "Threads of a runtime.", lower_bound=1)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 # Characters that TensorFlow and TFDS may read as a pattern.
 _PATTERN = frozenset("[]*?\\{}")
 _FOLDER = "folder:"
+# Bytes of the name of a file or folder.
+_LONGEST = 255
 
 
 def local_path(text: str, name: str) -> str:
@@ -20,7 +22,8 @@ def local_path(text: str, name: str) -> str:
         name: Flag or setting that gave it, for the message.
 
     Raises:
-        ValueError: If it is empty or has a scheme, such as gs://.
+        ValueError: If it is empty, has a scheme, such as gs://, or a name that
+            no file system takes.
     """
     if not text.strip():
         raise ValueError(f"{name} is empty: give a path, such as '.'.")
@@ -31,6 +34,12 @@ def local_path(text: str, name: str) -> str:
         )
     if "\0" in text:
         raise ValueError(f"{name} is {text!r}, which has a null character.")
+    longest = max(len(os.fsencode(part)) for part in text.split("/"))
+    if longest > _LONGEST:
+        raise ValueError(
+            f"{name} has a name of {longest} bytes, {text[:40]!r}...: file "
+            f"systems take {_LONGEST}."
+        )
     # Unlike that of pathlib, it leaves an unknown user's name alone.
     return str(pathlib.Path(os.path.expanduser(text)))
 

@@ -275,11 +275,12 @@ def _list_files(root):
             s for s in subfolders if not s.startswith((".", *_IGNORED))
         )
         tops = subfolders.copy() if tops is None else tops
-        relative = pathlib.Path(folder).relative_to(root)
+        # Joined as text: a path object for each file takes half of the time.
+        prefix = (pathlib.Path(folder).relative_to(root) / "x").as_posix()[:-1]
         for name in names:
             if name.startswith("."):
                 continue
-            path = (relative / name).as_posix()
+            path = prefix + name
             if name.lower().endswith(IMAGE_SUFFIXES):
                 images.append(path)
             else:

@@ -97,13 +97,12 @@ def are_same(workdir, learnt, data_dir) -> bool:
     Raises:
         ValueError: If they are others.
     """
-    settings = gin.get_bindings("make_dataset")
-    if is_synthetic(settings["name"]):
+    name = gin.get_bindings("make_dataset").get("name", "")
+    if is_synthetic(name):
         return False
     try:
-        now = find_source(
-            settings["name"], config_split(), data_dir=data_dir
-        ).identity()
+        source = find_source(name, config_split(), data_dir=data_dir)
+        now = source.identity()
     except (OSError, ValueError) as error:
         logging.warning("The images are not compared: %s", error)
         return False

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from sagan.config.paths import plain_path
 from sagan.exporting.program import Program
 
 _SIGNATURE = "serving_default"
@@ -28,7 +29,8 @@ def write_saved_model(program: Program, path, precision="float32") -> None:
 def load_saved_model(path, threads: int):
     """Returns the signature as a function of arrays by name."""
     del threads  # Those of this process's TensorFlow.
-    model = tf.saved_model.load(os.fspath(path))
+    with plain_path(path) as plain:
+        model = tf.saved_model.load(str(plain))
 
     def call(inputs):
         tensors = {name: tf.constant(x) for name, x in inputs.items()}

@@ -40,8 +40,9 @@ def whole_file(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may write the same file, each its own.
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}_{path.name}")
+    # Two processes may write the same file, each its own. Cut, as a name may be
+    # as long as a file system takes.
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}_{path.name[-50:]}")
     try:
         yield partial
         old = partial.with_name(f"{partial.name}_old")

@@ -123,7 +123,7 @@ def test_a_damaged_or_interrupted_one_starts_over(brief, tmp_path, monkeypatch):
 def test_a_finished_one_is_left_alone(brief, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in brief.iterdir()}
     monkeypatch.setattr(
-        "sagan.evaluation.classifier_training.make_dataset", interrupt
+        "sagan.evaluation.classifier_data.make_dataset", interrupt
     )
     finished = train(brief, *BRIEF)
     assert finished.weights_sha256 == load_classifier(brief).weights_sha256

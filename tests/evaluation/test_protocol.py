@@ -7,7 +7,7 @@ from PIL import Image
 from tiny_gan import make_generator
 
 from sagan.config import parse_config
-from sagan.evaluation import protocol as protocol_module
+from sagan.evaluation import published
 from sagan.evaluation.features import FeatureNetwork
 from sagan.evaluation.protocol import WEIGHTS, make_evaluation
 
@@ -86,7 +86,7 @@ def test_a_feature_network_of_another_size_is_refused(
         raise ValueError("expected 64 pixels")
 
     network = FeatureNetwork("large", "0", "none", refuse)
-    monkeypatch.setattr(protocol_module, "open_features", lambda *_: network)
+    monkeypatch.setattr(published, "open_features", lambda *_: network)
     with pytest.raises(ValueError, match="large cannot embed .*32.*64 pixels"):
         make_evaluation(tmp_path)
 

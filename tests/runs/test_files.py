@@ -129,7 +129,7 @@ def test_a_place_where_the_system_makes_no_files_is_named():
 
 
 def test_text_is_written_whole(tmp_path):
-    path = tmp_path / "new" / "config.gin"
+    path = tmp_path / "new" / f"{'n' * 251}.gin"  # The longest name.
     write_text(path, "A = 1\n")
     write_text(path, "A = 2\n")
     assert path.read_text() == "A = 2\n"
