@@ -195,7 +195,7 @@ def _general(name, sha256, shape, model):
             images = tf.image.resize(images, size, antialias=True)
         outputs = tf.nest.flatten(model(images))
         features, *logits = (
-            tf.cast(tf.reshape(output, [len(images), -1]), tf.float32)
+            tf.cast(tf.reshape(output, [tf.shape(images)[0], -1]), tf.float32)
             for output in outputs[:2]
         )
         return features, (logits[0] if logits else None)
