@@ -66,7 +66,7 @@ def test_other_images_or_labels_have_another_fingerprint(pets, change):
 
 
 def test_class_names_and_counts_are_logged_and_recorded(pets, caplog):
-    caplog.set_level(stdlib_logging.INFO)
+    caplog.set_level(stdlib_logging.INFO, logger="absl")
     dataset = _open(pets)
     assert "2 classes (cat 2, dog 2)" in caplog.text
     assert dataset.describe()["classes"] == ["cat", "dog"]
@@ -100,7 +100,7 @@ def test_an_empty_sub_folder_is_named_where_the_number_is_wrong(pets):
 
 
 def test_files_left_out_are_counted_by_suffix(pets, caplog):
-    caplog.set_level(stdlib_logging.INFO)
+    caplog.set_level(stdlib_logging.INFO, logger="absl")
     for name in ("cat/1.tif", "dog/2.TIF", "dog/3.avif", "README"):
         (pets / name).write_bytes(b"")
     (pets / "@eaDir").mkdir()
