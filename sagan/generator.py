@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import gin
 import keras
 import tensorflow as tf
 
-from sagan.config import Count, Fraction, Natural, check_size, checked
+from sagan.config import (
+    Count,
+    Fraction,
+    Natural,
+    Needs,
+    check_size,
+    checked,
+)
 from sagan.layers.attention import (
     AttentionName,
     attention_recipe,
@@ -19,7 +26,7 @@ from sagan.layers.block_kinds import BlockName, block_recipe
 from sagan.layers.blocks import GeneratorBlock
 from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3
-from sagan.layers.dense import Dense
+from sagan.layers.dense import ClassEmbedding, Dense
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
@@ -138,6 +145,7 @@ def build_generator(
     fused_fgh: bool = False,
     query_block: Natural | None = None,
     spectral_norm: bool = True,
+    class_spectral_norm: Annotated[bool, Needs("num_classes")] = False,
     initializer: InitializerName = "glorot",
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
@@ -169,6 +177,8 @@ def build_generator(
         query_block: Queries that attention processes at a time; 0 for all,
             None for a default by the size of its map.
         spectral_norm: Whether kernels are spectrally normalised.
+        class_spectral_norm: Whether the class tables of batch norm are, each
+            as one matrix, with the gain 1 plus its table.
         initializer: Initial kernels: "glorot", uniform as in the released
             code, or "orthogonal" (Saxe et al. 2014, arXiv:1312.6120), as in
             BigGAN.
@@ -195,6 +205,9 @@ def build_generator(
         BatchNorm, fused=fused_norm, synchronized=batch_norm == "synchronized"
     )
     kernel = {"spectral_norm": spectral_norm, "initializer": initializer}
+    embedding = None
+    if class_spectral_norm:
+        embedding = partial(ClassEmbedding, initializer=initializer)
     conv = partial(Conv3x3, **kernel)
     pointwise = partial(Pointwise, implementation=pointwise, **kernel)
     block = block_recipe(
@@ -204,7 +217,12 @@ def build_generator(
         pointwise,
         kernel,
         fused_resampling,
-        norm=partial(norm, num_classes=num_classes, decay=batch_norm_decay),
+        norm=partial(
+            norm,
+            num_classes=num_classes,
+            decay=batch_norm_decay,
+            embedding=embedding,
+        ),
         low_resolution_shortcut=low_resolution_shortcut,
         skip_bias=skip_bias,
         relu=activation,

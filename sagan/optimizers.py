@@ -5,6 +5,7 @@ from functools import partial
 import gin
 import keras
 import tensorflow as tf
+from absl import logging
 
 from sagan.config import Fraction, Natural, NonNegative, checked
 
@@ -137,6 +138,13 @@ def make_optimizers(
         raise ValueError(
             f"make_optimizers.decay_end is {decay_end}: expected a step after "
             f"make_optimizers.decay_start = {decay_start}."
+        )
+    if decay_end and warmup_steps > max(1, decay_start):
+        logging.warning(
+            "The learning rates do not reach what is bound: they rise for "
+            "make_optimizers.warmup_steps = %d steps, and fall from "
+            "make_optimizers.decay_start = %d on.",
+            *(warmup_steps, decay_start),
         )
     if warmup_steps or decay_end:
         steps = warmup_steps, decay_start, decay_end

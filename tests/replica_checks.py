@@ -92,7 +92,11 @@ def main():
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {}
     settings = {"ema_decay": 0.9, "attention_resolutions": ()}
-    equal = settings | {"batch_norm": "synchronized", "objective": OBJECTIVE}
+    equal = settings | {
+        "batch_norm": "synchronized",
+        "class_spectral_norm": True,
+        "objective": OBJECTIVE,
+    }
     gan, scalars = train(two, **equal, recompute=True)
     # Compilation is covered: tracing takes longer than the steps.
     tf.config.run_functions_eagerly(True)

@@ -193,6 +193,31 @@ def test_spectral_norm_is_on_every_kernel_and_nothing_else(kind):
     assert not [w for w in plain.weights if w.path.endswith("/u")]
 
 
+def test_normalised_class_tables_have_the_parameters_of_others(tmp_path):
+    """And all of their state is in a checkpoint."""
+    plain, network, fresh = (
+        build_random("generator", num_classes=3, class_spectral_norm=on)
+        for on in (False, True, True)
+    )
+    assert network.count_params() - plain.count_params() == sum(
+        2 * norm.moving_mean.shape[0]
+        for block in network.blocks
+        for norm in (block.norm1, block.norm2)
+    )
+    counts = [
+        sum(np.prod(v.shape, dtype=int) for v in each.trainable_variables)
+        for each in (plain, network)
+    ]
+    assert counts[0] == counts[1]
+    randomize(fresh, 1)
+    checkpoint = tf.train.Checkpoint(network=network)
+    path = checkpoint.write(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(network=fresh).read(path).assert_consumed()
+    inputs = draw_inputs(network, 3)
+    np.testing.assert_array_equal(fresh(*inputs), network(*inputs))
+    assert np.abs(network(*inputs) - plain(*inputs)).max() > 1e-3
+
+
 @each_network
 @pytest.mark.parametrize(
     ("settings", "words"),

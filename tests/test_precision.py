@@ -36,6 +36,7 @@ CASES = {
     "residual": {"attention": "residual"},
     "separable": {"block": "separable", "recalibrate": True},
     "accumulation": {"accumulation": 2},
+    "class_tables": {"class_spectral_norm": True},
     # Other ways to the gradients of the first.
     "query_blocks": {"query_block": 48},
     "separate": {"joint_batch": False},

@@ -31,16 +31,21 @@ def make_gan(
     joint_batch=True,
     accumulation=1,
     batch_norm="per_replica",
+    class_spectral_norm=False,
     objective=None,
     **network,
 ):
     """Returns a GAN for 32x32 images; always with the same weights."""
     keras.utils.set_random_seed(7)
     settings = SETTINGS | network
+    own = network | {
+        "batch_norm": batch_norm,
+        "class_spectral_norm": class_spectral_norm,
+    }
     return GAN(
-        make_generator(batch_norm=batch_norm, **network),
+        make_generator(**own),
         build_discriminator(**settings),
-        make_generator(batch_norm=batch_norm, **network),
+        make_generator(**own),
         *make_optimizers(settings["precision"] == "mixed_float16"),
         seed=seed,
         ema_decay=ema_decay,

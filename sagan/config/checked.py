@@ -10,6 +10,8 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Literal
 
+from absl import logging
+
 
 @dataclasses.dataclass(frozen=True)
 class AtLeast:
@@ -26,6 +28,20 @@ class Range:
     below: float = math.inf
 
 
+@dataclasses.dataclass(frozen=True, init=False)
+class Needs:
+    """Annotates a setting that has no effect unless another one is on.
+
+    Args:
+        *names: Parameters of the same function; one that is true suffices.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str):
+        object.__setattr__(self, "names", names)
+
+
 Count = Annotated[int, AtLeast(1)]
 Natural = Annotated[int, AtLeast(0)]
 Fraction = Annotated[float, Range(0, 1)]
@@ -36,8 +52,9 @@ def checked(function: Callable) -> Callable:
     """Decorates a function whose arguments are checked by their annotations.
 
     Those are `bool`, `Literal`, `Annotated` integers and numbers as above, and
-    each of them `| None`; what has another annotation is not checked. It goes
-    below `gin.configurable`, and leaves the signature as it is.
+    each of them `| None`; what has another annotation is not checked. Of
+    settings that differ from their default, and `Needs` others that are off, it
+    warns. It goes below `gin.configurable`, and leaves the signature as it is.
 
     Raises:
         ValueError: At a call, if an argument is not what its annotation asks
@@ -56,10 +73,29 @@ def checked(function: Callable) -> Callable:
                     f"{function.__name__}.{name} is {value!r}: expected "
                     f"{expected}."
                 )
+        _warn_of_idle(function.__name__, signature, bound, hints)
         return function(*args, **kwargs)
 
     call.__signature__ = signature
     return call
+
+
+def _warn_of_idle(function, signature, bound, hints):
+    """Warns of arguments that have no effect without others."""
+    values = {
+        name: bound.arguments.get(name, parameter.default)
+        for name, parameter in signature.parameters.items()
+    }
+    for name, value in values.items():
+        for need in typing.get_args(hints.get(name))[1:]:
+            if not isinstance(need, Needs):
+                continue
+            idle = not any(values[other] for other in need.names)
+            if idle and value != signature.parameters[name].default:
+                logging.warning(
+                    "%s.%s = %r has no effect without %s.",
+                    *(function, name, value, " or ".join(need.names)),
+                )
 
 
 def mismatch(value, hint):
@@ -85,6 +121,8 @@ def mismatch(value, hint):
     if origin is not Annotated:
         return None
     limit = arguments[1]
+    if isinstance(limit, Needs):
+        return mismatch(value, arguments[0])
     if isinstance(limit, AtLeast):
         fits = isinstance(value, numbers.Integral) and value >= limit.least
         expected = f"an integer of at least {limit.least}"

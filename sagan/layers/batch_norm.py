@@ -11,7 +11,8 @@ class BatchNorm(keras.layers.Layer):
     """Batch normalisation over batch, height and width.
 
     With `num_classes` it is conditional: gain and bias are looked up by label
-    in tables with one row per class, which are not spectrally normalised.
+    in tables with one row per class. With an `embedding` these are normalised,
+    and the gain is 1 plus its table.
 
     Moments are float32 under every dtype policy. The decay of the moving
     averages is `(1 + n) / (10 + n)` at update `n` while that is less than
@@ -28,6 +29,8 @@ class BatchNorm(keras.layers.Layer):
         synchronized: Whether the moments are those of the global batch. If
             not, each replica normalises by the moments of its own part, and
             has its own moving moments until they are averaged over replicas.
+        embedding: Recipe for the tables, `ClassEmbedding`; None for tables
+            that are not normalised, as in the released code.
 
     Input shape: `[batch, height, width, channels]`, float, and with
         `num_classes` labels `[batch]`, integer, or class weights `[batch,
@@ -35,7 +38,8 @@ class BatchNorm(keras.layers.Layer):
     Output shape: as the input, in `compute_dtype`.
 
     Source: ops.py of the released code (epsilon 1e-5, decay 0.999); de Vries
-    et al. (2017), arXiv:1707.00683 for the conditional form.
+    et al. (2017), arXiv:1707.00683 for the conditional form;
+    `ConditionalBatchNorm2d` of PyTorch-StudioGAN for that with an embedding.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class BatchNorm(keras.layers.Layer):
         epsilon=1e-5,
         fused=True,
         synchronized=False,
+        embedding=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -53,17 +58,19 @@ class BatchNorm(keras.layers.Layer):
         self.epsilon = epsilon
         self.fused = fused
         self.synchronized = synchronized
+        self.embedding = embedding if num_classes else None
 
     def build(self, inputs_shape, labels_shape=None):
         del labels_shape
         channels = (inputs_shape[-1],)
-        table = (self.num_classes, *channels) if self.num_classes else channels
-        self.gain = self.add_weight(
-            name="gain", shape=table, initializer="ones", autocast=False
-        )
-        self.bias = self.add_weight(
-            name="bias", shape=table, initializer="zeros", autocast=False
-        )
+        if self.embedding:
+            # Tables of zeros would have no norm to be divided by.
+            for name in ("gain", "bias"):
+                table = self.embedding(self.num_classes, *channels, name=name)
+                table.build(None)
+                setattr(self, name, table)
+        else:
+            self._add_tables(channels)
         for name, initializer, shape in (
             ("moving_mean", "zeros", channels),
             ("moving_variance", "ones", channels),
@@ -77,6 +84,28 @@ class BatchNorm(keras.layers.Layer):
                 autocast=False,
             )
             setattr(self, name, variable)
+
+    def _add_tables(self, channels):
+        table = (self.num_classes, *channels) if self.num_classes else channels
+        self.gain = self.add_weight(
+            name="gain", shape=table, initializer="ones", autocast=False
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=table, initializer="zeros", autocast=False
+        )
+
+    def tables(self, training=False):
+        """Returns gain and bias as applied, with a row per class, float32.
+
+        Args:
+            training: Whether each `u` keeps its power iteration.
+        """
+        if not self.embedding:
+            return self.gain, self.bias
+        gain, bias = (
+            table.effective_kernel(training) for table in (self.gain, self.bias)
+        )
+        return 1.0 + gain, bias
 
     def call(self, inputs, labels=None, training=False, omit_bias_of=None):
         """Normalises `inputs`.
@@ -109,7 +138,7 @@ class BatchNorm(keras.layers.Layer):
         )
         gain, bias = (
             _rows(table, labels)[:, None, None, :]
-            for table in (self.gain, self.bias)
+            for table in self.tables(training)
         )  # [batch, 1, 1, channels], float32
         return shift(scale(outputs, gain), bias)
 

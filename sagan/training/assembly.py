@@ -1,7 +1,7 @@
 """Assembles networks and optimisers, and checks them against the data."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Annotated, get_args
 
 import gin
 import tensorflow as tf
@@ -11,6 +11,7 @@ from sagan.config import (
     Count,
     Fraction,
     Natural,
+    Needs,
     NonNegative,
     checked,
     config_batch_size,
@@ -40,12 +41,12 @@ def make_objective(
     augmentations: Sequence[AugmentationName] = (),
     r1: NonNegative = 0.0,
     r2: NonNegative = 0.0,
-    penalty_every: Count = 1,
+    penalty_every: Annotated[Count, Needs("r1", "r2")] = 1,
     real_consistency: NonNegative = 0.0,
     fake_consistency: NonNegative = 0.0,
     lecam: NonNegative = 0.0,
-    lecam_decay: Fraction = 0.99,
-    lecam_start: Natural = 1000,
+    lecam_decay: Annotated[Fraction, Needs("lecam")] = 0.99,
+    lecam_start: Annotated[Natural, Needs("lecam")] = 1000,
     g_orthogonality: NonNegative = 0.0,
     d_orthogonality: NonNegative = 0.0,
 ) -> Objective:
@@ -76,10 +77,13 @@ def make_objective(
         ValueError: If a value is not among the possible ones.
     """
     names = get_args(AugmentationName)
-    if isinstance(augmentations, str) or set(augmentations) - set(names):
+    known = not isinstance(augmentations, str) and not (
+        set(augmentations) - set(names)
+    )
+    if not known or len(set(augmentations)) < len(augmentations):
         raise ValueError(
             f"make_objective.augmentations is {augmentations!r}: expected a "
-            f"list of some of {', '.join(names)}."
+            f"list of some of {', '.join(names)}, each once."
         )
     return Objective(
         loss=loss,
@@ -122,6 +126,11 @@ def make_gan(
         initialize(network, seed)
     if ema_half_life:
         ema_decay = 0.5 ** (config_batch_size() / ema_half_life)
+        logging.info(
+            "The moving average has a decay of %.6g a step, by "
+            "train.ema_half_life = %d: train.ema_decay has no effect.",
+            *(ema_decay, ema_half_life),
+        )
     mixed_float16 = generator.dtype_policy.name == "mixed_float16"
     return GAN(
         generator,
@@ -159,6 +168,35 @@ def choose_class_counts(dataset: ImageDataset, labels: str):
     ):
         logging.warning(text)
     return None
+
+
+def warn_of_idle(gan: GAN, num_steps: int, labels: str) -> None:
+    """Warns of settings that the others leave without effect in a run.
+
+    Args:
+        gan: The `GAN`.
+        num_steps: Steps of the run.
+        labels: As `train.labels`.
+    """
+    objective = gan.objective
+    if objective.lecam and objective.lecam_start >= num_steps:
+        logging.warning(
+            "make_objective.lecam has no effect: make_objective.lecam_start = "
+            "%d is not before the run ends, at step %d.",
+            *(objective.lecam_start, num_steps),
+        )
+    if (objective.r1 or objective.r2) and objective.penalty_every > num_steps:
+        logging.warning(
+            "make_objective.r1 and r2 have no effect: "
+            "make_objective.penalty_every = %d is more than the %d steps.",
+            *(objective.penalty_every, num_steps),
+        )
+    if objective.losses.paired and labels != "uniform":
+        logging.warning(
+            "train.labels = %r has no effect: under make_objective.loss = %r "
+            "a generated image has the label of its real one.",
+            *(labels, objective.loss),
+        )
 
 
 def _check_batch_norm(generator, jit_compile, accumulation):

@@ -22,6 +22,7 @@ from sagan.training.assembly import (
     check_updates,
     choose_class_counts,
     make_gan,
+    warn_of_idle,
 )
 from sagan.training.loop import Periods, run_steps, step_calls
 from sagan.training.run import open_run
@@ -156,6 +157,7 @@ def train(
                 accumulation=accumulation,
             )
         check_fit(gan)
+        warn_of_idle(gan, num_steps, labels)
         if attention_every:
             check_attention(gan)
         dataset = make_dataset(data_dir=data_dir, download=download)

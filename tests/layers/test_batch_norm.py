@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from sagan.layers.batch_norm import BatchNorm
+from sagan.layers.dense import ClassEmbedding
 from sagan.layers.numerics.deviations import ROUNDING
 
 EPSILON = 1e-5
@@ -214,3 +215,74 @@ def test_class_weights_mix_the_outputs_of_classes(dtype):
     np.testing.assert_allclose(np.float64(mixed), expected, atol=atol)
     # A class that is all the weight is that class, bitwise.
     np.testing.assert_array_equal(mixed[0], whole[3][0])
+
+
+def _normalised(**settings):
+    """A layer whose tables have norms that differ from 1, and a known `u`."""
+    layer = BatchNorm(4, embedding=ClassEmbedding, **settings)
+    layer.build((None, None, None, 6))
+    for seed, table in enumerate((layer.gain, layer.bias)):
+        rng = np.random.default_rng(seed)
+        table.kernel.assign(3.0 * rng.normal(size=(4, 6)))
+    return layer
+
+
+def test_normalised_tables_are_divided_by_their_largest_singular_value():
+    layer = _normalised()
+    before = [table.u.numpy() for table in (layer.gain, layer.bias)]
+    layer(_draw(), LABELS)
+    for table, u in zip((layer.gain, layer.bias), before, strict=True):
+        np.testing.assert_array_equal(table.u, u)
+    for _ in range(100):
+        layer(_draw(), LABELS, training=True)
+    expected = [
+        kernel / np.linalg.svd(kernel, compute_uv=False)[0]
+        for table in (layer.gain, layer.bias)
+        for kernel in [np.float64(table.kernel)]
+    ]
+    gain, bias = layer.tables()
+    np.testing.assert_allclose(gain, 1.0 + expected[0], rtol=1e-5)
+    np.testing.assert_allclose(bias, expected[1], rtol=1e-4, atol=1e-6)
+    moments = _moments(_draw())
+    outputs = _standardize(np.float64(_draw()), *moments)
+    rows = [table[LABELS][:, None, None] for table in expected]
+    outputs = outputs * (1.0 + rows[0]) + rows[1]
+    found = layer(_draw(), LABELS, training=True)
+    np.testing.assert_allclose(found, outputs, rtol=1e-4, atol=1e-4)
+    # Class weights mix the same tables.
+    weights = np.eye(4, dtype=np.float32)[LABELS]
+    mixed = layer(_draw(), weights, training=True)
+    np.testing.assert_allclose(mixed, found, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gain", "bias"])
+def test_the_gradient_of_a_normalised_table_is_that_of_its_quotient(name):
+    """Against differences in float64, with the converged vectors."""
+    layer = _normalised()
+    for _ in range(200):
+        layer(_draw(), LABELS, training=True)
+    table = getattr(layer, name)
+    direction = np.random.default_rng(5).normal(size=(3, 4, 5, 6))
+    with tf.GradientTape() as tape:
+        outputs = layer(_draw(), LABELS, training=True)
+        loss = tf.reduce_sum(outputs * np.float32(direction))
+    gradient = tf.convert_to_tensor(tape.gradient(loss, table.kernel.value))
+    kernel = np.float64(table.kernel)
+    factor = _standardize(np.float64(_draw()), *_moments(_draw()))
+    if name == "bias":
+        factor = np.ones_like(factor)
+    sums = (direction * factor).sum((1, 2))  # [batch, channels]
+
+    def exact(kernel):
+        normed = kernel / np.linalg.svd(kernel, compute_uv=False)[0]
+        return (normed[LABELS] * sums).sum()
+
+    step, expected = 1e-6, np.zeros_like(kernel)
+    for place in np.ndindex(kernel.shape):
+        offset = np.zeros_like(kernel)
+        offset[place] = step
+        slope = exact(kernel + offset) - exact(kernel - offset)
+        expected[place] = slope / (2 * step)
+    np.testing.assert_allclose(
+        gradient, expected, atol=1e-3 * np.abs(expected).max()
+    )
