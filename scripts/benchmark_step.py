@@ -8,8 +8,9 @@
 
 Writes step_NAME.csv, _parts.csv and .png to --out. --compare=plain times the
 step without the exact rewrites of docs/performance.md in turn with the one that
-has them all, --compare=fused_norm the step without that one, and the last line
-is the ratio of the two.
+has them all, --compare=fused_norm the step without that one,
+--compare="make_objective.r1 = 0.1" the config with that binding in turn with
+the config alone. The last line is the ratio of the two.
 """
 
 import pathlib
@@ -34,7 +35,8 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "compare",
     None,
-    "Form to compare with: plain, or the name of a rewrite to leave out.",
+    "Form to compare with: plain, the name of a rewrite to leave out, or a "
+    "binding to add to the config.",
 )
 flags.DEFINE_integer("samples", 9, "Samples of each timing.", lower_bound=3)
 flags.DEFINE_bool("with_data", False, "Also time it with the config's images.")
@@ -48,11 +50,15 @@ def main(argv):
         from sagan.cli import check_choices
         from sagan.config import config_name
         from sagan.profiling.step import REWRITES
-        from sagan.profiling.step_benchmark import PLAIN, measure
+        from sagan.profiling.step_benchmark import (
+            PLAIN,
+            is_binding,
+            measure,
+        )
         from sagan.profiling.step_report import lines, write
         from sagan.runs.files import check_writable
 
-        if FLAGS.compare is not None:
+        if FLAGS.compare is not None and not is_binding(FLAGS.compare):
             check_choices("--compare", [FLAGS.compare], (PLAIN, *REWRITES))
         check_writable(FLAGS.out, "--out")
         report = measure(

@@ -90,8 +90,15 @@ def recorded_tables(workdir) -> list[str]:
     return tables(records)
 
 
-def find_steps(workdir, step: str) -> tuple[pathlib.Path, list[int]]:
+def find_steps(
+    workdir, step: str, several: bool = True
+) -> tuple[pathlib.Path, list[int]]:
     """Returns the folder of checkpoints and the requested steps.
+
+    Args:
+        workdir: The run's folder.
+        step: "all", "last", "best" (of those scored in training) or a step.
+        several: Whether "all" is among the possible ones.
 
     Raises:
         ValueError: If there are none.
@@ -107,14 +114,14 @@ def find_steps(workdir, step: str) -> tuple[pathlib.Path, list[int]]:
     steps = checkpoint_steps(folder)
     if not steps:
         raise ValueError(f"There is no checkpoint in {folder}: train first.")
-    if step == ALL:
+    if several and step == ALL:
         return folder, steps
     if step in (LAST, BEST):
         return folder, steps[-1:]
     if not step.isdigit() or int(step) not in steps:
         raise ValueError(
-            f"--step is {step!r}: expected all, last, best or one of "
-            f"{', '.join(map(str, steps))}."
+            f"--step is {step!r}: expected {'all, ' if several else ''}last, "
+            f"best or one of {', '.join(map(str, steps))}."
         )
     return folder, [int(step)]
 
@@ -129,7 +136,5 @@ def find_step(workdir, step: str) -> tuple[pathlib.Path, int]:
     Raises:
         ValueError: If there is no such checkpoint.
     """
-    if step == ALL:
-        raise ValueError("--step is 'all': expected last, best or one step.")
-    folder, (number,) = find_steps(workdir, step)
+    folder, (number,) = find_steps(workdir, step, several=False)
     return folder, number

@@ -42,7 +42,8 @@ class Report:
     """What was measured.
 
     Attributes:
-        steps: By form: `REWRITTEN` and what it is compared with, or `CONFIG`.
+        steps: By form: `REWRITTEN` and what it is compared with, or `CONFIG`
+            and that with a binding.
         timings: By form and call, seconds; of the first form also a step
             `WITH_DATA` and one `WITHOUT_DATA`, if asked for.
         seconds: By form, seconds of a step by part, summed over threads.
@@ -70,19 +71,27 @@ def measure(
         batch_size: Images in a batch; None for the config's.
         compare: What the form with all `REWRITES` is measured in turn with:
             `PLAIN`, which has none, or the form without the one of this name.
-            None measures the form of the config alone.
+            With a binding, `"make_objective.r1 = 0.1"`, the config without it
+            is measured in turn with that with it. None measures the form of
+            the config alone.
         data: Whether steps are also timed with the config's images.
         data_dir: Folder of TFDS datasets.
         samples: Samples of each timing.
     """
-    parse_config(config_files, bindings)
+    forms = _forms(compare)
+    # Mistakes in either cost no benchmark.
+    for form in reversed(forms):
+        own = [form] if is_binding(form) else []
+        parse_config(config_files, [*bindings, *own])
     if batch_size is None:
         batch_size = config_batch_size()
     # First, so that missing data costs no benchmark.
     dataset = _dataset(data_dir, batch_size) if data else None
     steps = {}
-    for form, rewrites in _forms(compare).items():
-        if rewrites is not None:
+    for form, rewrites in forms.items():
+        if is_binding(form):
+            parse_config(config_files, [*bindings, form])
+        elif rewrites is not None:
             bind_rewrites(rewrites)
         steps[form] = make_step(batch_size)
         seconds = steps[form].first_step_seconds
@@ -114,10 +123,17 @@ def measure(
     )
 
 
+def is_binding(compare: str) -> bool:
+    """Returns whether a form is a config's with a binding."""
+    return "=" in compare
+
+
 def _forms(compare):
     """Returns the rewrites of each form to measure; None for the config's."""
     if compare is None:
         return {CONFIG: None}
+    if is_binding(compare):
+        return {CONFIG: None, compare: None}
     if compare == PLAIN:
         return {REWRITTEN: REWRITES.keys(), PLAIN: ()}
     return {

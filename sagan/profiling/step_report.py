@@ -8,6 +8,7 @@ from sagan.config import train_settings
 from sagan.profiling.figures import draw_step
 from sagan.profiling.flops import flops_by_part
 from sagan.profiling.step_benchmark import (
+    CONFIG,
     PLAIN,
     REWRITTEN,
     WITH_DATA,
@@ -180,8 +181,10 @@ def _input_lines(report):
 
 def _verdict(report):
     """Returns the ratio of the two forms, if there are two."""
-    if REWRITTEN not in report.steps:
+    if len(report.steps) == 1:
         return []
+    if CONFIG in report.steps:
+        return _cost(report)
     (other,) = report.steps.keys() - {REWRITTEN}
     name = other if other == PLAIN else f"the form {other}"
     before, after = (
@@ -190,6 +193,19 @@ def _verdict(report):
     ratio = f"speedup over {name}: {before.median / after.median:.2f}"
     tie = ["The quartiles of the two steps overlap: a tie."]
     return [*(tie if before.overlaps(after) else []), ratio]
+
+
+def _cost(report):
+    """Returns what a binding costs, relative to the config without it."""
+    (form,) = report.steps.keys() - {CONFIG}
+    before, after = (report.timings[f, "step"] for f in (CONFIG, form))
+    held = [report.peaks[f, "step"] for f in (CONFIG, form)]
+    memory = f", memory {held[1] / held[0]:.2f}" if all(held) else ""
+    return [
+        f"{form}: seconds {after.median / before.median:.2f} "
+        f"({after.lower / before.upper:.2f} to "
+        f"{after.upper / before.lower:.2f} by quartiles){memory}"
+    ]
 
 
 def write(path, report: Report, title: str) -> None:

@@ -13,7 +13,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("compare", "other"),
-    [("plain", "plain"), ("fused_norm", "without fused_norm")],
+    [
+        ("plain", "plain"),
+        ("fused_norm", "without fused_norm"),
+        ("make_objective.r1 = 0.1", "make_objective.r1 = 0.1"),
+    ],
 )
 def test_the_command_compares_two_forms(compare, other, tmp_path):
     result = subprocess.run(
@@ -35,9 +39,18 @@ def test_the_command_compares_two_forms(compare, other, tmp_path):
     assert result.returncode == 0, result.stderr
     last = result.stdout.splitlines()[-1]
     name = other if other == "plain" else f"the form {other}"
-    assert re.fullmatch(rf"speedup over {name}: \d+\.\d\d", last)
+    if "=" in compare:
+        number = r"\d+\.\d\d"
+        pattern = (
+            rf"{other}: seconds {number} \({number} to {number} by "
+            rf"quartiles\), memory {number}"
+        )
+    else:
+        pattern = rf"speedup over {name}: \d+\.\d\d"
+    assert re.fullmatch(pattern, last)
     with (tmp_path / "step_synthetic.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     work = {row["form"]: float(row["gflop"]) for row in rows}
-    assert work.keys() == {"rewritten", other}
-    assert (work["rewritten"] < work[other]) == (compare == "plain")
+    first = "config" if "=" in compare else "rewritten"
+    assert work.keys() == {first, other}
+    assert (work[first] < work[other]) == (compare != "fused_norm")

@@ -170,8 +170,8 @@ def test_the_run_is_restored_as_it_is_sampled():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (Options(step="7"), "expected all, last, best or one of 4"),
-        (Options(step="all"), "expected last, best or one step"),
+        (Options(step="7"), "expected last, best or one of 4"),
+        (Options(step="all"), "expected last, best or one of 4"),
         (Options(label="dog"), "has no class 'dog'"),
     ],
 )

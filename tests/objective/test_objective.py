@@ -206,7 +206,9 @@ def test_lecam_starts_at_its_step_from_the_last_means():
     assert differ(*norms) > 1e-3
 
 
-@pytest.mark.parametrize("bad", ["color", ["colour"]])
+@pytest.mark.parametrize(
+    "bad", ["color", ["colour"], ["color", "cutout", "color"]]
+)
 def test_unknown_augmentations_are_refused(bad):
     with pytest.raises(ValueError, match="augmentations is .*expected a list"):
         make_objective(augmentations=bad)

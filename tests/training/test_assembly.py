@@ -1,5 +1,7 @@
 """What a config binds reaches the GAN, and a resumed run may not change it."""
 
+import types
+
 import gin
 import pytest
 from tiny_gan import make_gan
@@ -50,3 +52,29 @@ def test_objective_half_life_and_schedule_reach_the_gan():
     old = "\n".join(x for x in lines if not x.startswith("make_objective"))
     with pytest.raises(ValueError, match=r"make_objective.r1: 0.0 -> 3"):
         check_resumable(old, recorded)
+
+
+@pytest.mark.parametrize(
+    ("objective", "labels", "words"),
+    [
+        (Objective(lecam=1, lecam_start=10), "uniform", "lecam_start = 10"),
+        (Objective(r2=1, penalty_every=11), "uniform", "penalty_every = 11"),
+        (Objective(loss="relativistic"), "data", "train.labels = 'data'"),
+    ],
+)
+def test_settings_that_this_run_leaves_idle_are_warned_of(
+    objective, labels, words, monkeypatch
+):
+    found = []
+    monkeypatch.setattr(
+        assembly.logging, "warning", lambda x, *a: found.append(x % a)
+    )
+    gan = types.SimpleNamespace(objective=objective)
+    assembly.warn_of_idle(gan, 10, labels)
+    (warning,) = found
+    assert words in warning
+    gan.objective = Objective(
+        lecam=1, lecam_start=9, r1=1, penalty_every=10, loss=objective.loss
+    )
+    assembly.warn_of_idle(gan, 10, "uniform")
+    assert len(found) == 1
