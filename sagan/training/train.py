@@ -167,14 +167,14 @@ def train(
         workers.check_same(f"{gin.operative_config_str()} {data}")
         with open_run(workdir, workers, gan, dataset) as run:
             start = run.restore(keep_last, keep_every)
-            if evaluate_every and start < num_steps:
+            if start >= num_steps:
+                logging.info("%s has all %d steps already.", workdir, num_steps)
+                return None
+            if evaluate_every:
                 run.make_scores(
                     data_dir, evaluate_samples, evaluate_statistics, best_by
                 )
             run.record(start, strategy)
-            if start >= num_steps:
-                logging.info("%s has all %d steps already.", workdir, num_steps)
-                return None
             run.open_outputs(start, num_steps, d_steps, num_samples)
             batches = distribute_steps(devices, dataset, d_steps, first=start)
             restores = max_restores if on_nan == "restore" else 0

@@ -188,14 +188,18 @@ def test_refuses_to_resume_with_other_hyperparameters(finished, tmp_path, run):
 
 @pytest.mark.usefixtures("run_eagerly")
 def test_finished_or_held_run_is_left_alone(finished, run):
-    before = (finished / "metrics.jsonl").read_bytes()
+    def texts():
+        files = ("metrics.jsonl", "sessions.jsonl", "operative_config.gin")
+        return [(finished / name).read_text() for name in files]
+
+    before = texts()
     run(finished, *STARTED)
     with (
         lock_run(finished),
         pytest.raises(ValueError, match="Another process is training"),
     ):
         run(finished, *STARTED, "NUM_STEPS = 3")
-    assert (finished / "metrics.jsonl").read_bytes() == before
+    assert texts() == before
 
 
 @pytest.mark.usefixtures("run_eagerly")
