@@ -92,7 +92,7 @@ def test_generator_update_without_batch_norm_is_that_of_the_whole_batch(
     monkeypatch.setattr(
         BatchNorm,
         "_normalize_fused",
-        lambda layer, *arguments: normalize(layer, *arguments[:3], False),
+        lambda layer, *arguments: normalize(layer, *arguments[:3], False, None),
     )
     check_equal(gan, made[1], g_update, 2)
     assert updates_applied(gan.g_optimizer) == 1

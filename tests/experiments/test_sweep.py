@@ -197,7 +197,10 @@ def test_a_run_that_another_process_makes_is_left_alone(tmp_path, caplog):
     ("arguments", "message"),
     [
         (["--experiment=pointwse"], "Did you mean 'pointwise'?"),
-        (["--experiment=nothing"], "There are attention, blocks, pointwise"),
+        (
+            ["--experiment=nothing"],
+            "There are attention, blocks, collapse, pointwise",
+        ),
         (["--arms=matmull"], "Unknown arm of pointwise 'matmull'. Did you "),
         (["more"], "Unexpected argument 'more'"),
     ],
