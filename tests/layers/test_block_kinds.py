@@ -114,9 +114,9 @@ def test_outputs_and_gradients_are_those_of_float64(kind, place):
         lambda inputs: exact(tf.cast(inputs, tf.float64)), block, inputs
     )
     if hasattr(block, "norm2"):
-        # Batch norm cancels this bias, and so its derivatives of any order.
-        # Second ones by TensorFlow are not zero: within the variance it takes
-        # the mean for a constant.
+        # Batch norm cancels this bias: by algebra and by finite differences its
+        # derivatives of any order are zero. Those of second order that
+        # TensorFlow derives from the moments are not.
         cancelled = [v is block.conv1.bias for v in block.trainable_variables]
         i = cancelled.index(True) - len(cancelled)
         expected[i] = tf.zeros_like(expected[i])
