@@ -28,7 +28,6 @@ class Range:
     below: float = math.inf
 
 
-@dataclasses.dataclass(frozen=True, init=False)
 class Needs:
     """Annotates a setting that has no effect unless another one is on.
 
@@ -36,10 +35,8 @@ class Needs:
         *names: Parameters of the same function; one that is true suffices.
     """
 
-    names: tuple[str, ...]
-
     def __init__(self, *names: str):
-        object.__setattr__(self, "names", names)
+        self.names = names
 
 
 Count = Annotated[int, AtLeast(1)]

@@ -73,13 +73,18 @@ def looks_cut_short(image: np.ndarray) -> bool:
     return any(grey) and not (image == _FILL).all()
 
 
-def ends_in_zeros(content: bytes) -> bool:
+def ends_in_zeros(file: io.BufferedIOBase) -> bool:
     """Whether the rest of a JPEG file was lost and is zeros, without its end.
 
     libjpeg decodes zeros to a pattern of the file's own tables. Zeros behind
-    an end marker are padding.
+    an end marker are padding. Of a whole file, only the end is read.
     """
-    scan = content.rpartition(_SCAN)[2]
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - len(_ZEROS)))
+    if file.read() != _ZEROS:
+        return False
+    file.seek(0)
+    scan = file.read().rpartition(_SCAN)[2]
     return scan.endswith(_ZEROS) and _END not in scan
 
 

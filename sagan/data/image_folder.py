@@ -165,10 +165,12 @@ class ImageFolder:
 
     def _is_cut(self, index, image):
         name = self.files[index]
-        return name.lower().endswith(JPEG_SUFFIXES) and (
-            looks_cut_short(image)
-            or ends_in_zeros((self.path / name).read_bytes())
-        )
+        if not name.lower().endswith(JPEG_SUFFIXES):
+            return False
+        if looks_cut_short(image):
+            return True
+        with open(self.path / name, "rb") as file:
+            return ends_in_zeros(file)
 
     def examples(self) -> tf.data.Dataset:
         """Returns all readable images in order: `(image, label)`.
