@@ -54,6 +54,8 @@ def test_parameter_table(settings, g, d):
             keras.StatelessScope(initialize_variables=False),
         ):
             network = make(**{"image_size": 128} | settings)
+        # Or Keras would make their values, of gigabytes, at the next chance.
+        keras.utils.clear_session()
         shapes = [v.shape for v in network.trainable_variables]
         assert sum(np.prod(shape, dtype=int) for shape in shapes) == expected
 

@@ -39,7 +39,7 @@ def call_recomputed(layer, inputs, *arguments, training=False):
         weights = zip(layer.weights, values, strict=True)
         with (
             with_policies(policies),
-            keras.StatelessScope(weights) as scope,
+            keras.StatelessScope(weights, initialize_variables=False) as scope,
         ):
             outputs = layer(inputs, *arguments, training=training)
         return outputs, [scope.get_current_value(v) for v in state]
