@@ -21,6 +21,12 @@ from tensorflow.python.framework.ops import gradient_registry  # noqa: E402
 tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
+def pytest_collection_finish():
+    """Spares the collections of garbage what is here to stay: all imports."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _clean_globals():
     """Seeds each test and undoes its gin bindings and dtype policy."""

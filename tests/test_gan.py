@@ -159,20 +159,18 @@ def test_averaged_kernels_have_unit_spectral_norm(gan, monkeypatch):
         assert sigma == pytest.approx(1.0, abs=0.05), layer.path
 
 
-def test_a_step_computes_the_same_eagerly_as_a_graph_and_under_xla(
-    compiled, run_eagerly
-):
+def test_a_step_computes_the_same_eagerly_as_a_graph(compiled, run_eagerly):
+    """And under XLA: tests/endurance."""
     gan, state = compiled
     reset(gan, state)
     batch = make_batch(d_steps=2)
     expected = gan.train_step(*batch)
     reset(gan, state)
     tf.config.run_functions_eagerly(False)
-    for other in (gan, make_gan(jit_compile=True)):
-        for name, value in other.train_step(*batch).items():
-            assert float(value) == pytest.approx(
-                float(expected[name]), rel=1e-3, abs=1e-4
-            ), name
+    for name, value in gan.train_step(*batch).items():
+        assert float(value) == pytest.approx(
+            float(expected[name]), rel=1e-3, abs=1e-4
+        ), name
 
 
 def test_float16_logs_norms_without_the_scale_and_skips_what_is_not_finite(

@@ -1,4 +1,4 @@
-"""The benchmark of a step compares two forms, as a user runs it."""
+"""The benchmark of a step, as a user runs it."""
 
 import csv
 import pathlib
@@ -54,3 +54,29 @@ def test_the_command_compares_two_forms(compare, other, tmp_path):
     first = "config" if "=" in compare else "rewritten"
     assert work.keys() == {first, other}
     assert (work[first] < work[other]) == (compare != "fused_norm")
+
+
+def test_the_command_writes_tables_and_a_figure(tmp_path):
+    result = subprocess.run(
+        [
+            sys.executable,
+            "scripts/benchmark_step.py",
+            "--gin_config=configs/synthetic.gin",
+            "--gin_bindings=BASE_CHANNELS=2",
+            "--gin_bindings=ATTENTION_RESOLUTIONS=()",
+            "--batch_size=2",
+            "--samples=3",
+            f"--out={tmp_path}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    text = result.stdout.splitlines()
+    assert sum("3x3 convolutions at " in line for line in text) == 1
+    with (tmp_path / "step_synthetic.csv").open(newline="") as file:
+        assert {row["form"] for row in csv.DictReader(file)} == {"config"}
+    assert (tmp_path / "step_synthetic_parts.csv").is_file()
+    assert (tmp_path / "step_synthetic.png").stat().st_size > 5000
