@@ -33,8 +33,8 @@ OBJECTIVE = Objective(
 )
 
 
-def train(strategy, poisoned=None, **settings):
-    """Trains a GAN for some steps; returns it and the scalars of each."""
+def train(strategy, steps, poisoned=None, **settings):
+    """Trains a GAN; returns it and the scalars of each step."""
     with strategy.scope():
         gan = make_gan(**settings)
         for optimizer in (gan.g_optimizer, gan.d_optimizer):
@@ -46,7 +46,7 @@ def train(strategy, poisoned=None, **settings):
                 optimizer.dynamic_scale.assign(SCALE)
     size = BATCH // strategy.num_replicas_in_sync
     scalars = []
-    for step in range(STEPS):
+    for step in range(steps):
         images, labels = make_batch(batch=BATCH, seed=step)
 
         def part(context, images=images, labels=labels, step=step):
@@ -83,6 +83,21 @@ def differing(gan):
     ]
 
 
+def compare(found, wanted):
+    """Returns how a GAN and its scalars differ, and its replicas."""
+    gan, scalars = found
+    expected_gan, expected = wanted
+    return {
+        "differing": differing(gan),
+        "weights": float(np.abs(weights(gan) - weights(expected_gan)).max()),
+        "scalars": max(
+            abs(values[name] - value) / max(1.0, abs(value))
+            for values, wanted in zip(scalars, expected, strict=True)
+            for name, value in wanted.items()
+        ),
+    }
+
+
 def main():
     start_tensorflow()
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -92,26 +107,23 @@ def main():
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {}
     settings = {"ema_decay": 0.9, "attention_resolutions": ()}
-    equal = settings | {
-        "batch_norm": "synchronized",
-        "class_spectral_norm": True,
-        "objective": OBJECTIVE,
-    }
-    gan, scalars = train(two, **equal, recompute=True)
-    # Compilation is covered: tracing takes longer than the steps.
+    equal = settings | {"batch_norm": "synchronized"}
+    penalty = Objective(r1=0.1, penalty_every=2)
+    # One step with penalties and one without. Compiled with one of them, as
+    # tracing takes longer than the steps.
+    compiled = train(two, 2, **equal, objective=penalty)
     tf.config.run_functions_eagerly(True)
-    expected_gan, expected = train(one, **equal)
-    results["synchronized"] = {
-        "differing": differing(gan),
-        "weights": float(np.abs(weights(gan) - weights(expected_gan)).max()),
-        "scalars": max(
-            abs(values[name] - value) / max(1.0, abs(value))
-            for values, wanted in zip(scalars, expected, strict=True)
-            for name, value in wanted.items()
-        ),
-    }
+    everything = {"class_spectral_norm": True, "objective": OBJECTIVE}
+    results["graph"] = compare(
+        compiled, train(one, 2, **equal, objective=penalty)
+    )
+    results["synchronized"] = compare(
+        train(two, 2, **equal, **everything, recompute=True),
+        train(one, 2, **equal, **everything),
+    )
     gan, scalars = train(
         two,
+        STEPS,
         **settings,
         accumulation=2,
         precision="mixed_float16",

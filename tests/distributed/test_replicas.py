@@ -22,13 +22,14 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_synchronized_replicas_take_the_steps_of_one(results):
+@pytest.mark.parametrize("name", ["synchronized", "graph"])
+def test_synchronized_replicas_take_the_steps_of_one(results, name):
     """Losses, gradient norms and spreads; weights, averages and moments."""
-    assert results["synchronized"]["scalars"] < 1e-5
-    assert results["synchronized"]["weights"] < 1e-5
+    assert results[name]["scalars"] < 1e-5
+    assert results[name]["weights"] < 1e-5
 
 
-@pytest.mark.parametrize("name", ["synchronized", "float16"])
+@pytest.mark.parametrize("name", ["synchronized", "graph", "float16"])
 def test_state_is_the_same_on_all_replicas(results, name):
     """Bitwise: weights, `u`, moving moments, averages and optimisers.
 
