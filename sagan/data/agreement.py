@@ -9,8 +9,7 @@ import math
 
 import numpy as np
 
-from sagan.data.codes import code_agreement
-from sagan.data.synthetic import CODES, KINDS, PALETTE, shape_masks
+from sagan.data.synthetic import KINDS, PALETTE, shape_masks
 
 # Overlap (intersection over union) below which nothing is recognised. Blurred
 # shapes reach about 0.8, two shapes or a ragged one stay below 0.7.
@@ -25,18 +24,16 @@ _SMALLEST_COSINE = 0.906
 _CHUNK = 512
 
 
-def agreement(images, name: str = "synthetic") -> dict[str, float]:
+def agreement(images) -> dict[str, float]:
     """Measures how often the halves of images show the same kind and colour.
 
     Args:
         images: `[n, size, size, 3]`, float in `[-1, 1]` or uint8, from the
             synthetic set or a generator trained on it. An image with a value
             that is not finite counts as empty.
-        name: Name of the synthetic set.
 
     Returns:
-        What `code_agreement` does, for "synthetic_codes". For the others,
-        fractions of all images: `both_found` (each half has a recognisable
+        Fractions of all images: `both_found` (each half has a recognisable
         shape), and of those also `kind` (same kind), `colour` (same colour)
         and `agreement` (both). The last three also as fractions of the images
         in which both were found: `kind_if_found`, `colour_if_found`,
@@ -57,8 +54,6 @@ def agreement(images, name: str = "synthetic") -> dict[str, float]:
             "agreement needs RGB images of shape [n, size, size, 3], got "
             f"{list(images.shape)}."
         )
-    if name == CODES:
-        return code_agreement(_to_pixels(images), _recognise_colours)
     half = images.shape[2] // 2
     parts = []
     for start in range(0, len(images), _CHUNK):
@@ -160,28 +155,9 @@ def _overlap(cover, kind):
 def _nearest_colours(halves, cover):
     """Returns the nearest index in `PALETTE` and the cosine of the hues."""
     hues = halves - halves.mean(axis=-1, keepdims=True)
-    return _nearest_hues((hues * cover[..., None]).sum(axis=(1, 2)))
-
-
-def _recognise_colours(colours):
-    """Returns indices of colours `[..., 3]`, -1 where there is none."""
-    chroma = colours.max(axis=-1) - colours.min(axis=-1)
-    nearest, cosine = _nearest_hues(
-        colours - colours.mean(axis=-1, keepdims=True)
-    )
-    found = (chroma >= _SMALLEST_CHROMA) & (cosine >= _SMALLEST_COSINE)
-    return np.where(found, nearest, -1)
-
-
-def _nearest_hues(hues):
-    """Returns the nearest index in `PALETTE` and the cosine of the hues.
-
-    Args:
-        hues: Colours without their mean, `[..., 3]`.
-    """
-    norms = np.linalg.norm(hues, axis=-1, keepdims=True)
-    hues = hues / np.maximum(norms, 1e-6)
+    mean = (hues * cover[..., None]).sum(axis=(1, 2))
+    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-6)
     palette = PALETTE - PALETTE.mean(axis=1, keepdims=True)
     palette /= np.linalg.norm(palette, axis=1, keepdims=True)
-    cosines = hues @ palette.T
-    return cosines.argmax(axis=-1), cosines.max(axis=-1)
+    cosines = mean @ palette.T
+    return cosines.argmax(axis=1), cosines.max(axis=1)

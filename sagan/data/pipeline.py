@@ -58,8 +58,8 @@ def make_dataset(
     batches an uninterrupted one would have seen.
 
     Args:
-        name: "folder:PATH", "synthetic", "synthetic_positions",
-            "synthetic_codes", or a dataset of TFDS.
+        name: "folder:PATH", "synthetic", "synthetic_positions", or a dataset
+            of TFDS.
         image_size: Height and width of the images in pixels.
         batch_size: Images per batch, over all devices.
         seed: Seed for the order and the flips, not negative.

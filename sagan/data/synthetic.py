@@ -6,31 +6,23 @@ kind and in colour. A generator whose halves are independent can draw good
 shapes but agrees only by chance, which makes the set a test of attention;
 `sagan.data.agreement` measures it.
 
-The name of the dataset selects the labels of the images, or other images:
+The name of the dataset selects the labels of the images:
 
 - "synthetic": the kind of the shapes. It tells a conditional generator the
   kind in both halves, so that only the colour remains to agree on.
 - "synthetic_positions": whether the left and the right shape are in the upper
   or the lower half. That is independent of kind and colour, so that both
   remain to agree on.
-- "synthetic_codes": images of `sagan.data.codes`, which have more to agree on.
 
 The images are drawn here, without a download.
 """
 
 import numpy as np
 
-from sagan.data.codes import CELLS, DIRECTIONS, paint_codes
-
 KINDS = ("disc", "square", "triangle", "cross")
 POSITIONS = ("both above", "right below", "left below", "both below")
 # Names of the labels, by dataset.
-CODES = "synthetic_codes"
-LABELS = {
-    "synthetic": KINDS,
-    "synthetic_positions": POSITIONS,
-    CODES: DIRECTIONS,
-}
+LABELS = {"synthetic": KINDS, "synthetic_positions": POSITIONS}
 COLOURS = ("red", "yellow", "green", "cyan", "blue", "magenta")
 # Hues 60 degrees apart, all of one chroma (largest minus smallest channel), so
 # that shapes of all colours stand out equally from the grey.
@@ -76,7 +68,7 @@ def make_synthetic_images(
         image_size: Side in pixels, at least 16; 32 or more to tell the kinds
             apart easily.
         split: "train" or "test".
-        name: Key of `LABELS`.
+        name: Key of `LABELS`; the images are the same.
 
     Returns:
         `(images, labels)`: uint8 `[num_examples, image_size, image_size, 3]`
@@ -103,22 +95,16 @@ def make_synthetic_images(
     bits = np.random.Philox(_SEEDS[split])
     draws = np.random.Generator(bits).random((num_examples, 16))
     draws = draws.astype(np.float32)
-    draw = _draw_codes if name == CODES else _draw
     images = np.empty((num_examples, image_size, image_size, 3), np.uint8)
     for start in range(0, num_examples, _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        images[chunk] = draw(draws[chunk], image_size)
+        images[chunk] = _draw(draws[chunk], image_size)
     return images, _labels(draws, LABELS[name])
 
 
 def _labels(draws, names):
     if names is KINDS:
         labels = _pick(draws[:, 0], len(KINDS))
-    elif names is DIRECTIONS:
-        # The angle at which a gradient brightens, by the nearest quarter turn.
-        start, stop = draws[:, 3], draws[:, 4]
-        angle = draws[:, 2] + 0.5 * (stop < start)
-        labels = np.floor(4 * angle + 0.5) % 4
     else:
         # A vertical draw above one half puts the shape below the centre.
         left_below, right_below = draws[:, [11, 14]].T > 0.5
@@ -152,14 +138,6 @@ def _draw(draws, image_size):
                 (image_size, image_size),
             )
         images += mask[..., None] * (colours[:, None, None] - images)
-    return np.rint(np.clip(images, 0, 255)).astype(np.uint8)
-
-
-def _draw_codes(draws, image_size):
-    """Draws images `[n, image_size, image_size, 3]` from numbers `[n, 16]`."""
-    images = _gradients(draws[:, 2:9], image_size)
-    colours = np.concatenate([draws[:, :2], draws[:, 9 : 7 + CELLS]], axis=1)
-    paint_codes(images, PALETTE[_pick(colours, len(COLOURS))])
     return np.rint(np.clip(images, 0, 255)).astype(np.uint8)
 
 

@@ -124,13 +124,12 @@ class Run:
         """Opens the log and prepares sample grids; arguments as of `train`."""
         verb = "Resuming" if start else "Starting"
         logging.info("%s at step %d%s.", verb, start, self.workers.on_what())
-        name = self.dataset.name
-        score = functools.partial(agreement, name=name)
+        score = agreement if is_synthetic(self.dataset.name) else None
         self.grids = SampleGrids(
             self.workdir / SAMPLE_FOLDER,
             {"raw": self.gan.generator, "ema": self.gan.ema_generator},
             num_samples,
-            score if is_synthetic(name) else None,
+            score,
         )
         self.grids.save_real(self.dataset)
         images_per_step = d_steps * self.dataset.batch_size
