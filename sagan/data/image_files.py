@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 IMAGE_SUFFIXES = (".png", ".bmp", ".gif", ".webp", *JPEG_SUFFIXES)
@@ -41,7 +41,11 @@ def read_image(path) -> np.ndarray:
         raise OSError("no regular file")  # A pipe would be waited for.
     with open(path, "rb") as file:
         content = file.read()
-    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+    try:
+        opened = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError:  # Whose message names a BytesIO.
+        raise UnidentifiedImageError("no image of a known format") from None
+    with opened as image:
         image.load()
         if image.format == "PNG" and "transparency" in image.info:
             image = _with_alpha(image, content)

@@ -109,7 +109,7 @@ def make_dataset(
         )
     else:
         source = find_source(name, split, num_classes, data_dir, download)
-        if name.startswith(_FOLDER):
+        if isinstance(source, ImageFolder):
             open_source = functools.partial(
                 _open_folder, cache=cache, max_unreadable=max_unreadable
             )

@@ -130,9 +130,8 @@ def test_a_layer_of_either_network_of_a_run_becomes_a_picture(tmp_path):
     with pytest.raises(ValueError, match="give --network=discriminator"):
         picture_of_layer(network="generator", **settings | given)
     (tmp_path / "photo.png").write_text("no image")
-    with pytest.raises(
-        ValueError, match=r"--image=.*photo\.png cannot be read"
-    ):
+    message = r"--image=.*photo\.png cannot be read as an image \(no image of"
+    with pytest.raises(ValueError, match=message):
         picture_of_layer(network="discriminator", **settings | given)
     # The same images; the discriminator's input channels are theirs.
     left = slice(28, 28 + 64), slice(0, 64)
