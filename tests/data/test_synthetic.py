@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from sagan.data import agreement, shuffle_halves
-from sagan.data.agreement import _recognise
+from sagan.data.agreement import _mutual_information, _recognise
 from sagan.data.synthetic import (
     COLOURS,
     KINDS,
@@ -113,6 +113,31 @@ def test_what_the_label_tells_of_the_rule(name, kind, colour, both):
         assert scores[key] == pytest.approx(chance, abs=5 * deviation + 0.001)
 
 
+def test_bits_tell_agreement_from_chance_and_from_collapse(drawn):
+    images, _ = make_synthetic_images(1500, 32)
+    # Counts of 1500 uniform colours: 0.002 bits off at one deviation.
+    bits = agreement(images)["colour_bits"]
+    assert bits == pytest.approx(np.log2(len(COLOURS)), abs=0.01)
+    # Those of a 6x6 table by chance: (5 * 5)^0.5 / 1500 / log(2) / 2^0.5.
+    assert abs(agreement(shuffle_halves(images))["colour_bits"]) < 0.02
+    red = images[_recognise(images[:, :, :16].astype(np.float32))[1] == 0]
+    scores = agreement(red)
+    assert (scores["colour_if_found"], scores["colour_bits"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "bits"),
+    [
+        ([[5, 0], [0, 5]], 1 - 1 / 20 / np.log(2) * (1 - 2)),
+        ([[3, 1], [1, 3]], 2 - 1.8112781244591327 - 1 / 16 / np.log(2)),
+        ([[0, 0], [0, 7]], 0.0),
+        ([[0, 0], [0, 0]], 0.0),
+    ],
+)
+def test_mutual_information_by_hand(counts, bits):
+    assert _mutual_information(np.array(counts)) == pytest.approx(bits)
+
+
 def test_halves_are_exchanged_within_a_label(drawn):
     images, labels = drawn[0][:9], np.array([0, 1, 0, 1, 2, 0, 3, 3, 0])
     exchanged = shuffle_halves(images, 3, labels)
@@ -182,9 +207,9 @@ def test_nothing_is_found_where_nothing_is(make):
     scores = agreement(make(np.random.default_rng(0)))
     shares = {k: v for k, v in scores.items() if "_if_found" not in k}
     assert shares == dict.fromkeys(
-        ("both_found", "kind", "colour", "agreement"), 0.0
+        ("both_found", "kind", "colour", "agreement", "colour_bits"), 0.0
     )
-    assert len(scores) == 7
+    assert len(scores) == 8
     assert all(np.isnan(scores[key]) for key in scores.keys() - shares.keys())
 
 

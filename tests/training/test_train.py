@@ -75,7 +75,7 @@ def test_leaves_what_it_promises(whole):
         f"score/{name}_{weights}"
         for name in (
             *("agreement", "agreement_if_found", "both_found", "colour"),
-            *("colour_if_found", "kind", "kind_if_found"),
+            *("colour_if_found", "colour_bits", "kind", "kind_if_found"),
         )
         for weights in ("raw", "ema")
     }
