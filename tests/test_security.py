@@ -51,6 +51,7 @@ MODULES = {
         "tests/endurance/test_kills.py",
         "tests/endurance/test_pointwise_conformance_everywhere.py",
         "tests/endurance/test_step_benchmark.py",
+        "tests/endurance/test_summary.py",
     ),
     "tarfile": (
         "sagan/evaluation/inception.py",

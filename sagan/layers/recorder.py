@@ -39,6 +39,11 @@ def self_attentions(network) -> list[SelfAttention]:
     return [x for x in network.attentions if isinstance(x, SelfAttention)]
 
 
+def has_attention(*networks) -> bool:
+    """Whether any of the networks has self-attention."""
+    return any(self_attentions(network) for network in networks)
+
+
 class Attended(NamedTuple):
     """What an attention block computed for a batch.
 

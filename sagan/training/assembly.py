@@ -26,7 +26,7 @@ from sagan.latents import describe_imbalance
 from sagan.layers.batch_norm import batch_norms
 from sagan.layers.initialization import initialize
 from sagan.layers.numerics import check_networks
-from sagan.layers.recorder import self_attentions
+from sagan.layers.recorder import has_attention
 from sagan.losses import LossName
 from sagan.objective.augmentation import AugmentationName
 from sagan.objective.objective import Objective
@@ -170,14 +170,23 @@ def choose_class_counts(dataset: ImageDataset, labels: str):
     return None
 
 
-def warn_of_idle(gan: GAN, num_steps: int, labels: str) -> None:
+def warn_of_idle(
+    gan: GAN, num_steps: int, labels: str, attention_every: int
+) -> None:
     """Warns of settings that the others leave without effect in a run.
 
     Args:
         gan: The `GAN`.
         num_steps: Steps of the run.
         labels: As `train.labels`.
+        attention_every: As `train.attention_every`.
     """
+    if attention_every and not has_attention(gan.generator, gan.discriminator):
+        logging.warning(
+            "train.attention_every = %d has no effect: neither network has "
+            "self-attention.",
+            attention_every,
+        )
     objective = gan.objective
     if objective.lecam and objective.lecam_start >= num_steps:
         logging.warning(
@@ -243,21 +252,6 @@ def check_fit(gan: GAN) -> None:
             "build_generator.precision and build_discriminator.precision must "
             f"be the same, not {gan.generator.dtype_policy.name!r} and "
             f"{gan.discriminator.dtype_policy.name!r}."
-        )
-
-
-def check_attention(gan: GAN) -> None:
-    """Checks that there are attention maps to draw.
-
-    Raises:
-        ValueError: If neither network has self-attention.
-    """
-    networks = gan.generator, gan.discriminator
-    if not any(self_attentions(network) for network in networks):
-        raise ValueError(
-            "train.attention_every draws attention maps, but neither network "
-            "has self-attention: set it to 0, or see attention and "
-            "attention_resolutions of build_generator and build_discriminator."
         )
 
 

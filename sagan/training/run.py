@@ -14,6 +14,7 @@ from sagan.evaluation.best import ScoresInTraining, generate_for_chief
 from sagan.evaluation.protocol import make_evaluation
 from sagan.gan import GAN
 from sagan.latents import fixed_inputs
+from sagan.layers.recorder import has_attention
 from sagan.runs.checkpoints import (
     CHECKPOINT_FOLDER,
     Checkpoints,
@@ -170,10 +171,13 @@ class Run:
             self.checkpoints.save(step)
 
     def _look(self, step):
-        """Draws attention maps and returns their numbers."""
+        """Draws attention maps, if any, and returns their numbers."""
         generator = self.gan.ema_generator
+        discriminator = self.gan.discriminator
+        if not has_attention(generator, discriminator):
+            return {}
         inputs = fixed_inputs(generator, _LOOKS, columns=1)
-        looks = look(generator, self.gan.discriminator, step, inputs)
+        looks = look(generator, discriminator, step, inputs)
         pixels = draw(looks)
         save_png(
             self.workdir / SAMPLE_FOLDER / f"step_{step:08d}_attention.png",

@@ -17,7 +17,6 @@ from sagan.evaluation.samples import Statistics
 from sagan.latents import Labels
 from sagan.runs.files import check_writable
 from sagan.training.assembly import (
-    check_attention,
     check_fit,
     check_updates,
     choose_class_counts,
@@ -116,7 +115,8 @@ def train(
             or "standing" ones, computed with the averaged weights.
         best_by: Score that selects the best checkpoint, such as "fid".
         attention_every: Steps between pictures of attention maps, whose
-            numbers are logged, see `attention_statistics`; 0 for none.
+            numbers are logged, see `attention_statistics`; 0 for none. Without
+            self-attention there is nothing to draw.
         strategy: Devices to train on: "none" for one, "mirrored" for those of
             this machine, "multi_worker", or "tpu".
         num_replicas: Number of devices, see `make_strategy`; None for all.
@@ -157,9 +157,7 @@ def train(
                 accumulation=accumulation,
             )
         check_fit(gan)
-        warn_of_idle(gan, num_steps, labels)
-        if attention_every:
-            check_attention(gan)
+        warn_of_idle(gan, num_steps, labels, attention_every)
         dataset = make_dataset(data_dir=data_dir, download=download)
         gan.class_counts = choose_class_counts(dataset, labels)
         check_updates(gan, dataset.batch_size)

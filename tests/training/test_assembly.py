@@ -1,7 +1,5 @@
 """What a config binds reaches the GAN, and a resumed run may not change it."""
 
-import types
-
 import gin
 import pytest
 from tiny_gan import make_gan
@@ -26,12 +24,6 @@ BINDINGS = (
     "make_objective.augmentations = ['color', 'cutout']",
     "make_optimizers.decay_end = 10",
 )
-
-
-def test_attention_maps_need_attention():
-    assembly.check_attention(make_gan())
-    with pytest.raises(ValueError, match="attention_every .* neither network"):
-        assembly.check_attention(make_gan(attention="residual"))
 
 
 @pytest.mark.usefixtures("run_eagerly")
@@ -69,12 +61,16 @@ def test_settings_that_this_run_leaves_idle_are_warned_of(
     monkeypatch.setattr(
         assembly.logging, "warning", lambda x, *a: found.append(x % a)
     )
-    gan = types.SimpleNamespace(objective=objective)
-    assembly.warn_of_idle(gan, 10, labels)
+    gan = make_gan(attention="residual", objective=objective)
+    assembly.warn_of_idle(gan, 10, labels, 0)
     (warning,) = found
     assert words in warning
     gan.objective = Objective(
         lecam=1, lecam_start=9, r1=1, penalty_every=10, loss=objective.loss
     )
-    assembly.warn_of_idle(gan, 10, "uniform")
+    assembly.warn_of_idle(gan, 10, "uniform", 0)
     assert len(found) == 1
+    assembly.warn_of_idle(make_gan(), 10, "uniform", 5)
+    assert len(found) == 1
+    assembly.warn_of_idle(gan, 10, "uniform", 5)
+    assert "attention_every = 5 has no effect" in found[1]
