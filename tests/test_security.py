@@ -50,8 +50,6 @@ MODULES = {
         "tests/endurance/kill_runs.py",
         "tests/endurance/test_kills.py",
         "tests/endurance/test_pointwise_conformance_everywhere.py",
-        "tests/endurance/test_step_benchmark.py",
-        "tests/endurance/test_summary.py",
     ),
     "tarfile": (
         "sagan/evaluation/inception.py",

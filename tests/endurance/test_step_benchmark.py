@@ -1,14 +1,29 @@
 """The benchmark of a step, as a user runs it."""
 
 import csv
-import pathlib
 import re
-import subprocess
 import sys
 
 import pytest
+from command_line import run
 
-ROOT = pathlib.Path(__file__).parents[2]
+
+def benchmark(out, *arguments):
+    """Runs the command on the smallest networks; returns what it prints."""
+    result = run(
+        [
+            sys.executable,
+            "scripts/benchmark_step.py",
+            "--gin_config=configs/synthetic.gin",
+            "--gin_bindings=BASE_CHANNELS=2",
+            "--batch_size=2",
+            "--samples=3",
+            f"--out={out}",
+            *arguments,
+        ]
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -20,24 +35,7 @@ ROOT = pathlib.Path(__file__).parents[2]
     ],
 )
 def test_the_command_compares_two_forms(compare, other, tmp_path):
-    result = subprocess.run(
-        [
-            sys.executable,
-            "scripts/benchmark_step.py",
-            "--gin_config=configs/synthetic.gin",
-            "--gin_bindings=BASE_CHANNELS=2",
-            "--batch_size=2",
-            "--samples=3",
-            f"--compare={compare}",
-            f"--out={tmp_path}",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr
-    last = result.stdout.splitlines()[-1]
+    last = benchmark(tmp_path, f"--compare={compare}")[-1]
     name = other if other == "plain" else f"the form {other}"
     if "=" in compare:
         number = r"\d+\.\d\d"
@@ -57,24 +55,7 @@ def test_the_command_compares_two_forms(compare, other, tmp_path):
 
 
 def test_the_command_writes_tables_and_a_figure(tmp_path):
-    result = subprocess.run(
-        [
-            sys.executable,
-            "scripts/benchmark_step.py",
-            "--gin_config=configs/synthetic.gin",
-            "--gin_bindings=BASE_CHANNELS=2",
-            "--gin_bindings=ATTENTION_RESOLUTIONS=()",
-            "--batch_size=2",
-            "--samples=3",
-            f"--out={tmp_path}",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr
-    text = result.stdout.splitlines()
+    text = benchmark(tmp_path, "--gin_bindings=ATTENTION_RESOLUTIONS=()")
     assert sum("3x3 convolutions at " in line for line in text) == 1
     with (tmp_path / "step_synthetic.csv").open(newline="") as file:
         assert {row["form"] for row in csv.DictReader(file)} == {"config"}

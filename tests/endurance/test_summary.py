@@ -1,24 +1,18 @@
 """The predictions of a step beside what it takes, as a user runs them."""
 
-import pathlib
 import re
-import subprocess
-import sys
+
+from command_line import command, run
 
 
 def test_the_command_predicts_a_step_and_compares_it_with_steps_it_runs():
-    result = subprocess.run(
-        [
-            sys.executable,
-            *("-m", "sagan.summary", "--gin_config=configs/synthetic.gin"),
+    result = run(
+        command(
+            *("summary", "--gin_config=configs/synthetic.gin"),
             *("--gin_bindings=BASE_CHANNELS=2", "--gin_bindings=BATCH_SIZE=4"),
             "--gin_bindings=ATTENTION_RESOLUTIONS=()",
             *("--memory=1", "--measure"),
-        ],
-        cwd=pathlib.Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
+        )
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
