@@ -25,11 +25,9 @@ flags.DEFINE_multi_string(
     "query", [], "ROW,COLUMN of a pixel; repeat for more."
 )
 flags.DEFINE_integer(
-    *(
-        "num_queries",
-        4,
-        "Without --query: queries, those whose maps differ most.",
-    ),
+    "num_queries",
+    4,
+    "Without --query: queries, those whose maps differ most.",
     lower_bound=1,
 )
 flags.DEFINE_boolean("smooth", False, "Interpolate maps between positions.")

@@ -14,6 +14,7 @@ from sagan.evaluation.best import ScoresInTraining, generate_for_chief
 from sagan.evaluation.protocol import make_evaluation
 from sagan.gan import GAN
 from sagan.latents import fixed_inputs
+from sagan.layers.pointwise import implementations_of
 from sagan.layers.recorder import has_attention
 from sagan.runs.checkpoints import (
     CHECKPOINT_FOLDER,
@@ -116,6 +117,10 @@ class Run:
             self.dataset.size,
             data=self.dataset.describe(),
             strategy=strategy,
+            pointwise=sorted(
+                implementations_of(self.gan.generator)
+                | implementations_of(self.gan.discriminator)
+            ),
             **self.workers.describe(),
         )
 

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from sagan.layers.pointwise import choose_implementation
 from sagan.runs.checkpoints import checkpoint_steps, read_checkpoint
 from sagan.runs.files import lock_run
 from sagan.runs.logs import read_metrics
@@ -19,6 +20,7 @@ WHOLE = (
     "NUM_STEPS = 6",
     "NUM_CLASSES = 4",
     "ATTENTION_RESOLUTIONS = (16,)",
+    "POINTWISE = 'auto'",
     "make_dataset.name = 'synthetic'",
     "make_dataset.num_examples = 16",
 )
@@ -111,6 +113,7 @@ def test_leaves_what_it_promises(whole):
     session = json.loads((whole / "sessions.jsonl").read_text())
     assert session["tensorflow"] == tf.__version__
     assert session["step"] == 0
+    assert session["pointwise"] == [choose_implementation()]
 
 
 def test_resumed_run_is_bitwise_the_undisturbed_one(whole, tmp_path, run):
