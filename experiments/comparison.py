@@ -146,7 +146,7 @@ def reading(difference: Difference, p_value: float) -> str:
     if not difference.square:
         return "equal"
     if difference.square < ROUNDING * abs(difference.baseline):
-        return "equal but for rounding"
+        return "equal except for rounding"
     if p_value < LEVEL:
         return "higher" if difference.mean > 0 else "lower"
     return "cannot tell"

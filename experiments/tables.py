@@ -134,7 +134,7 @@ def drift(arms: Arms, baseline: str) -> list[str]:
     intro = f"Distance of d_loss from that of {baseline} with the same seed."
     if _same_function(arms):
         intro += (
-            " The arms compute the same function: they start equal but for "
+            " The arms compute the same function: they start equal except for "
             "rounding, which training amplifies."
         )
     rows, repeats = [], []

@@ -253,10 +253,8 @@ def define_bindings_flag(
 
 def define_features_flag() -> None:
     """Defines --features."""
-    flags.DEFINE_string(
-        *("features", None),
-        "classifier, inception or a path; the config's if absent.",
-    )
+    meaning = "classifier, inception or a path; the config's if absent."
+    flags.DEFINE_string("features", None, meaning)
 
 
 def evaluation_bindings(*names: str) -> list[str]:

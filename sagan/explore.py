@@ -21,10 +21,9 @@ cli.define_paths(
 cli.define_path("out", "HTML file to write instead of serving.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to serve on.")
 flags.DEFINE_integer(
-    *("port", 6007, "Port to serve on; 0 for any that is free."),
-    lower_bound=0,
-    upper_bound=65535,
-)
+    "port", 6007, "Port to serve on; 0 for any that is free.",
+    lower_bound=0, upper_bound=65535,
+)  # fmt: skip
 cli.define_features_flag()
 cli.define_path("data_dir", "Folder of TFDS datasets, for nearest images.")
 cli.define_bindings_flag()

@@ -15,25 +15,25 @@ FLAGS = flags.FLAGS
 cli.define_path("workdir", "Folder of a run or classifier.", required=True)
 cli.define_path("out", "File to write, or folder.", required=True)
 flags.DEFINE_enum(
-    *("format", None, ["savedmodel", "litert", "onnx"], "What to write."),
+    "format", None, ["savedmodel", "litert", "onnx"], "What to write.",
     required=True,
-)
+)  # fmt: skip
 flags.DEFINE_enum(
-    *("precision", "float32", ["float32", "float16", "int8"]),
+    "precision", "float32", ["float32", "float16", "int8"],
     "What weights are stored in.",
-)
+)  # fmt: skip
 flags.DEFINE_integer(
     "batch", None, "Size of batches; any if absent.", lower_bound=1
 )
 flags.DEFINE_string("step", "last", "last, best or a step.")
 flags.DEFINE_boolean("ema", True, "Use the moving average of the weights.")
 flags.DEFINE_enum(
-    *("statistics", "moving", ["moving", "standing"]),
-    "Of batch norm: moving moments, or those of batches of these weights.",
-)
+    "statistics", "moving", ["moving", "standing"],
+    "Batch norm moments: moving, or standing ones of these very weights.",
+)  # fmt: skip
 flags.DEFINE_boolean("attention", False, "Return the attention maps too.")
-flags.DEFINE_enum("pixels", "float32", ["float32", "uint8"], "Their dtype.")
-flags.DEFINE_string("label", None, "The only class, so labels are no input.")
+flags.DEFINE_enum("pixels", "float32", ["float32", "uint8"], "Dtype of images.")
+flags.DEFINE_string("label", None, "Export one class, without labels as input.")
 cli.define_path("data_dir", "Folder of TFDS datasets, for a classifier.")
 cli.define_bindings_flag()
 

@@ -20,9 +20,9 @@ cli.define_path("workdir", "Folder of the run.", required=True)
 cli.define_path("out", "PNG file to write.", required=True)
 flags.DEFINE_string("layer", None, "Name of the layer.", required=True)
 flags.DEFINE_enum(
-    *("network", "generator", ["generator", "discriminator"]),
+    "network", "generator", ["generator", "discriminator"],
     "Network that has the layer; the discriminator sees generated images.",
-)
+)  # fmt: skip
 cli.define_path(
     "image", "Image file for the discriminator, in place of generated images."
 )

@@ -392,7 +392,7 @@ class GAN:
         """Returns this replica's part of what the global batch draws.
 
         Args:
-            labels: Of the real images that the generated ones are paired with.
+            labels: Labels of the real images to pair the generated ones with.
             seed: Seed, `[2]`, integer.
         """
         size = labels.shape[0]

@@ -22,14 +22,14 @@ flags.DEFINE_integer("columns", None, "Images in a row.", lower_bound=1)
 flags.DEFINE_list("classes", [], "Classes of the rows, by name or number.")
 flags.DEFINE_integer("seed", 0, "Seed for the latents.")
 flags.DEFINE_float(
-    *("truncation", None, "Largest magnitude of a latent value."),
+    "truncation", None, "Largest magnitude of a latent value.",
     lower_bound=0.001,
-)
+)  # fmt: skip
 flags.DEFINE_string("step", "last", "last, best or a step.")
 flags.DEFINE_enum(
-    *("statistics", "moving", ["moving", "standing"]),
-    "Of batch norm: moving moments, or those of batches of these weights.",
-)
+    "statistics", "moving", ["moving", "standing"],
+    "Batch norm moments: moving, or standing ones of these very weights.",
+)  # fmt: skip
 flags.DEFINE_boolean("ema", True, "Use the moving average of the weights.")
 flags.DEFINE_boolean(
     "interpolate", False, "Walk from row to row: a strip and an animation."

@@ -30,26 +30,30 @@ def main(argv):
     with cli.command(argv):
         cli.start_tensorflow()
         from sagan.evaluation.protocol import make_evaluation
-        from sagan.evaluation.samples import restored_generator
         from sagan.exporting.formats import FORMATS
+        from sagan.exporting.scoring import exported_generator, score_export
         from sagan.runs.record import parse_recorded_config
 
+        paths = [pathlib.Path(path) for path in FLAGS.export]
+        records = [
+            json.loads(path.with_name(f"{path.name}.json").read_text())
+            for path in paths
+        ]
         bindings = [
             f"make_evaluation.features = {FLAGS.features!r}",
             f"make_evaluation.num_samples = {FLAGS.num_samples}",
             "build_generator.precision = 'float32'",
         ]
         parse_recorded_config(FLAGS.workdir, bindings, FLAGS.data_dir)
+        generator = exported_generator(FLAGS.workdir, records)
         evaluation = make_evaluation(FLAGS.workdir, FLAGS.data_dir)
-        generator, _, step = restored_generator(FLAGS.workdir)
         print("| export | MB | ms | largest difference | mean | FID |")
         print("| --- | --- | --- | --- | --- | --- |")
-        fid = evaluation.record(generator, step, "ema")["fid"]
+        fid = evaluation.record(generator, records[0]["step"], "ema")["fid"]
         print(f"| checkpoint | | | | | {fid:.2f} |", flush=True)
-        for path in map(pathlib.Path, FLAGS.export):
-            record = json.loads(path.with_name(f"{path.name}.json").read_text())
+        for path, record in zip(paths, records, strict=True):
             call = FORMATS[record["format"]].load(path, FLAGS.threads)
-            fid = score(evaluation, generator, call)
+            fid = score_export(evaluation, generator, call, record)
             values = record["differences"]["images"]
             print(
                 f"| {record['format']} {record['precision']} "
@@ -59,33 +63,6 @@ def main(argv):
                 f"| {fid:.2f} |",
                 flush=True,
             )
-
-
-def score(evaluation, generator, call):
-    """Returns the FID of what an export generates.
-
-    Args:
-        evaluation: An `Evaluation`.
-        generator: The generator that was exported.
-        call: The export, from latents and labels to images, by name.
-    """
-    from sagan.evaluation.embedding import embed_images
-    from sagan.evaluation.scores import score as all_scores
-    from sagan.exporting.program import in_batches
-    from sagan.latents import draw_latents
-
-    shape = generator.latent_dim, generator.num_classes
-    seed = [evaluation.seed, 0]
-    latents, labels = draw_latents(evaluation.num_samples, *shape, seed)
-    inputs = {"latents": latents.numpy(), "labels": labels.numpy()}
-    batches = (
-        (call(part)["images"], part["labels"])
-        for part in in_batches(inputs, 50)
-    )
-    fake = embed_images(
-        evaluation.network, batches, evaluation.num_features_kept
-    )
-    return all_scores(evaluation.real, fake, evaluation.class_names)[0]["fid"]
 
 
 if __name__ == "__main__":

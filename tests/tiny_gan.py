@@ -57,10 +57,10 @@ def make_gan(
     )
 
 
-def make_batch(d_steps=1, batch=4, seed=0):
-    """Returns noise images `[d_steps, batch, 32, 32, 3]` and labels."""
+def make_batch(d_steps=1, batch=4, seed=0, size=32):
+    """Returns noise images `[d_steps, batch, size, size, 3]` and labels."""
     generator = np.random.default_rng(seed)
-    images = generator.uniform(-1, 1, (d_steps, batch, 32, 32, 3))
+    images = generator.uniform(-1, 1, (d_steps, batch, size, size, 3))
     labels = generator.integers(0, 3, (d_steps, batch))
     return tf.constant(images, tf.float32), tf.constant(labels, tf.int32)
 

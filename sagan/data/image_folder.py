@@ -21,9 +21,8 @@ from sagan.data.readers import call_python
 # Folders of other programs, besides hidden ones.
 _IGNORED = ("@", "__MACOSX")
 _SPLITS = {
-    *("train", "training", "val", "valid", "validation", "dev"),
-    *("test", "testing"),
-}
+    "train", "training", "val", "valid", "validation", "dev", "test", "testing",
+}  # fmt: skip
 
 
 class ImageFolder:

@@ -57,8 +57,9 @@ def feature_maps(
         returned = network(inputs, labels, training=False)
     if not seen:
         raise ValueError(
-            f"The {network.name} computes {name} together with other layers: "
-            f"bind build_{network.name}.fused_fgh = False to see it."
+            f"The {network.name} does not call {name}: another layer computes "
+            "with its weights. f, g and h of attention are called with "
+            f"build_{network.name}.fused_fgh = False."
         )
     if any(features.shape.rank != 4 for features in seen):
         raise ValueError(

@@ -20,8 +20,8 @@ _BATCH_SIZE = 100
 # Settings of `train_classifier` that say what it is tested on.
 _SPLITS = ("test_split", "test_data", "targets")
 _ONLY_OF_GENERATORS = (
-    *("step", "ema", "statistics", "attention", "pixels", "label"),
-)
+    "step", "ema", "statistics", "attention", "pixels", "label",
+)  # fmt: skip
 
 
 def open_classifier(
@@ -58,27 +58,28 @@ def open_classifier(
         features, logits = network.embed(images)
         return {"logits": logits, "features": features}
 
+    examples = {"images": images}
     return Program(
         compute,
         options.batch,
-        {"images": images},
-        call_in_batches(
-            lambda inputs: compute(**inputs), {"images": images}, _BATCH_SIZE
+        examples,
+        expected=call_in_batches(
+            lambda inputs: compute(**inputs), examples, _BATCH_SIZE
         ),
-        {"images": _first(train, _CALIBRATION, turned)[0]},
-        {
+        calibration={"images": _first(train, _CALIBRATION, turned)[0]},
+        meanings={
             "images": "rows, columns, channels (RGB or grey); -1 is black, "
             "1 white",
             "logits": "of each class, or of turns by 0, 90, 180 and 270 "
             "degrees; the largest is the guess",
             "features": "not negative; what FID compares",
         },
-        {
+        record={
             "network": "classifier",
             "classes": (classifier.data or {}).get("classes", []),
             **recorded_config(workdir, bindings),
         },
-        labels,
+        labels=labels,
     )
 
 

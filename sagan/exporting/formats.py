@@ -19,7 +19,7 @@ class Format:
     """A file format.
 
     Attributes:
-        suffix: Of the file's name; empty for a folder.
+        suffix: File name suffix; empty for folders.
         packages: Packages that write and run it, by the module they bring.
         precisions: What it can store weights in.
         write: Function from a `Program`, a path and a precision.
@@ -88,6 +88,11 @@ def find_format(name: str, precision: str, out) -> Format:
 
 def _check_path(kind, name, out):
     check_writable(out.parent, "--out")
+    if not out.name:
+        raise ValueError(
+            f"--out={out} is this very folder: give a name in it, such as "
+            f"--out=export{kind.suffix}."
+        )
     record = out.with_name(f"{out.name}.json")
     if record.is_dir():
         raise ValueError(

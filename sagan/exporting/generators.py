@@ -97,9 +97,11 @@ def generator_program(
         return outputs
 
     classes = max(1, generator.num_classes) if label is None else 1
+    if blocks:  # A thousand maps would take gigabytes.
+        classes = min(classes, _EXAMPLES)
     each = max(1, min(_PER_CLASS, _EXAMPLES // classes))
     examples = _draw_inputs(generator, label, classes * each, each, seed=0)
-    # At least one of each class.
+    # At least one of each class that has an example.
     number = max(_CALIBRATION, classes)
     calibration = _draw_inputs(generator, label, number, 1, seed=1)
     expected = call_in_batches(
@@ -112,10 +114,10 @@ def generator_program(
         compute,
         options.batch,
         examples,
-        expected,
-        calibration,
-        _meanings(generator, options.pixels, expected),
-        record,
+        expected=expected,
+        calibration=calibration,
+        meanings=_meanings(generator, options.pixels, expected),
+        record=record,
     )
 
 

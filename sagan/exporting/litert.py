@@ -20,7 +20,7 @@ def write_litert(program: Program, path, precision: str) -> None:
             whose ranges are those of the program's calibration inputs.
     """
     with tempfile.TemporaryDirectory() as folder:
-        # Of a function, the converter would lose the variables.
+        # Converting a function directly loses the variables.
         write_saved_model(program, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if precision != "float32":

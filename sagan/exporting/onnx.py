@@ -7,7 +7,7 @@ import numpy as np
 from sagan.exporting.program import Program, in_batches
 
 _OPSET = 18
-# In front of a weight's name: as it is stored.
+# Prefix of the name of a stored weight.
 _STORED = "float16_"
 
 

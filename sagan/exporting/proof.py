@@ -15,7 +15,7 @@ TOLERANCES = {
     "float16": (3e-2, 3e-3),
     "int8": (2.0, 0.2),
 }
-# Of attention maps, a difference is the share of a query's weight that is at
+# For attention maps, a difference is the share of a query's weight that is at
 # other keys, whatever their number. Maps of 8 bits are rough: three times
 # theirs would allow those of other latents.
 MAP_TOLERANCES = {

@@ -1,11 +1,12 @@
-"""Main paths for the blocks besides the two 3x3 convolutions of the paper.
+"""Alternatives to the residual block's main path of two 3x3 convolutions.
 
 All have the residual block's form: each layer comes after ReLU, in the
 generator after batch norm and ReLU; the generator's path up-samples at its
 start, the discriminator's pools at its end. Where that is computed follows from
-what commutes (`fused=False` computes it where it is defined):
+what commutes (`fused=False` computes it where it is defined, except around max
+pooling):
 
-- Nearest up-sampling commutes with everything that acts on positions alone:
+- Nearest up-sampling commutes with all that acts on each position separately:
   1x1 convolutions, ReLU, batch norm. It moves up to the first layer that sees
   neighbours, and is merged into a 3x3 or 5x5 convolution.
 - Average pooling commutes with the 1x1 convolution before it, and is merged
@@ -13,7 +14,7 @@ what commutes (`fused=False` computes it where it is defined):
   before the last one keep the higher resolution.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -22,20 +23,25 @@ from sagan.layers.depthwise import DepthwiseConv3x3
 from sagan.layers.inception import Inception
 from sagan.layers.path import Path, Projection
 from sagan.layers.recalibration import Recalibration
+from sagan.layers.relu import relu
 
 BlockName = Literal["residual", "bottleneck", "separable", "inception", "nin"]
 
 
 class Recipes(NamedTuple):
-    """Recipes for the layers of a path, each of which takes `resample`."""
+    """Recipes for the layers of a path, and its ReLU.
+
+    All layers take `resample`.
+    """
 
     conv: partial
     conv5: partial
     depthwise: partial
     project: partial
+    relu: Callable
 
 
-def _bottleneck(filters, up, down, make, norm=None, first=False):
+def _bottleneck(filters, up, down, make, norm=None, first=False, **options):
     """1x1 to a quarter, 3x3, 1x1 back: He et al. (2016), arXiv:1512.03385."""
     narrow = max(1, filters // 4)
     stages = (
@@ -43,10 +49,10 @@ def _bottleneck(filters, up, down, make, norm=None, first=False):
         make.conv(narrow, resample=up),
         make.project(filters, resample=down),
     )
-    return Path(stages, norm, first)
+    return Path(stages, norm, first, make.relu, **options)
 
 
-def _separable(filters, up, down, make, norm=None, first=False):
+def _separable(filters, up, down, make, norm=None, first=False, **options):
     """Twice a depthwise 3x3, then 1x1: Howard et al. (2017)."""
     stages = (
         make.depthwise(resample=up),
@@ -54,17 +60,17 @@ def _separable(filters, up, down, make, norm=None, first=False):
         make.depthwise(),
         make.project(filters, resample=down),
     )
-    return Path(stages, norm, first)
+    return Path(stages, norm, first, make.relu, **options)
 
 
-def _nin(filters, up, down, make, norm=None, first=False):
+def _nin(filters, up, down, make, norm=None, first=False, **options):
     """3x3, then twice 1x1 (mlpconv): Lin et al. (2014), arXiv:1312.4400."""
     stages = (
         make.conv(filters, resample=up),
         make.project(filters),
         make.project(filters, resample=down),
     )
-    return Path(stages, norm, first)
+    return Path(stages, norm, first, make.relu, **options)
 
 
 _PATHS = {
@@ -82,6 +88,7 @@ def block_recipe(
     pointwise,
     kernel: Mapping[str, object],
     fused_resampling: bool,
+    relu: Callable = relu,
     **options,
 ) -> partial:
     """Returns the recipe for a network's blocks.
@@ -96,6 +103,7 @@ def block_recipe(
             an initializer of their own.
         fused_resampling: Whether resampling is merged into the layers of the
             main path.
+        relu: Function that computes the ReLU.
         **options: Further arguments of the block.
     """
     settings = {**kernel, "fused": fused_resampling}
@@ -106,6 +114,7 @@ def block_recipe(
         partial(Conv5x5, **settings),
         partial(DepthwiseConv3x3, **depthwise),
         partial(Projection, fused=fused_resampling, pointwise=pointwise),
+        relu,
     )
     path = _PATHS.get(kind)
     return partial(
@@ -116,5 +125,6 @@ def block_recipe(
         recalibration=(
             partial(Recalibration, pointwise=pointwise) if recalibrate else None
         ),
+        relu=relu,
         **options,
     )

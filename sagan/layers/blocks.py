@@ -29,8 +29,8 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         low_resolution_shortcut: Whether the 1x1 runs before the up-sampling.
         main_path: Recipe for another main path, or None for that above.
         recalibration: Recipe for what ends the main path, or None.
-        skip_bias: Whether training leaves out the bias before the second norm,
-            which cancels there; its gradient is zero, to rounding in any case.
+        skip_bias: Whether training leaves out a bias before a norm, which
+            cancels there; its gradient is zero, to rounding in any case.
         relu: Function that computes the ReLU.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
@@ -57,7 +57,7 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         self.low_resolution_shortcut = low_resolution_shortcut
         self.skip_bias = skip_bias
         self.main_path = main_path and main_path(
-            filters, up="up", down=None, norm=norm
+            filters, up="up", down=None, norm=norm, skip_bias=skip_bias
         )
         if not main_path:
             self.norm1 = norm()

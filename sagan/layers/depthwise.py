@@ -108,11 +108,11 @@ class DepthwiseConv3x3(SpectralLayer):
     def largest_singular_value(self):
         return depthwise_norm(tf.convert_to_tensor(self.kernel))
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False, add_bias=True):
         if self.resample == "up":
             inputs = upsample(inputs)
         outputs = depthwise_conv(inputs, self.effective_kernel(training))
-        return self.add_bias(outputs)
+        return self.add_bias(outputs) if add_bias else outputs
 
 
 def depthwise_conv(inputs, kernel):

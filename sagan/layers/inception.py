@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from sagan.layers.composite import Composite
-from sagan.layers.path import Path, Projection, activate
+from sagan.layers.path import Path, Projection
 
 
 class PoolProjection(Composite, keras.layers.Layer):
@@ -12,14 +12,16 @@ class PoolProjection(Composite, keras.layers.Layer):
 
     With `"up"`, nearest 2x comes before the pooling. A 3x3 window of the larger
     image sees 2x2 pixels of the smaller one, so 2x2 pooling there, up-sampled
-    and without its outermost pixels, is the same.
+    and without its outermost pixels, is the same. It is padded with zeros,
+    which are no maximum beside outputs of a ReLU.
 
     Args:
         filters: Number of output channels.
         resample: None, `"up"` or `"down"`, as in `Projection`.
         project: Recipe for the convolution, `Projection`.
 
-    Input shape: `[batch, height, width, channels]`, float.
+    Input shape: `[batch, height, width, channels]`, float; none below zero
+        with `"up"`.
     Output shape: `[batch, height', width', filters]`, in `compute_dtype`.
     """
 
@@ -32,11 +34,7 @@ class PoolProjection(Composite, keras.layers.Layer):
         if not self.up:
             outputs = tf.nn.max_pool2d(inputs, 3, 1, "SAME")
             return self.projection(outputs, training=training)
-        inputs = tf.pad(
-            inputs,
-            [[0, 0], [1, 1], [1, 1], [0, 0]],
-            constant_values=inputs.dtype.min,
-        )
+        inputs = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
         outputs = tf.nn.max_pool2d(inputs, 2, 1, "VALID")
         outputs = self.projection(outputs, training=training)
         return outputs[:, 1:-1, 1:-1]
@@ -45,7 +43,7 @@ class PoolProjection(Composite, keras.layers.Layer):
 class Inception(Composite, keras.layers.Layer):
     """Four parallel paths, concatenated: 1x1; 1x1, 3x3; 1x1, 5x5; pool, 1x1.
 
-    Of the output channels they have 1/4, 1/2, 1/8 and 1/8; the 1x1 before the
+    They get 1/4, 1/2, 1/8 and 1/8 of the output channels; the 1x1 before the
     3x3 has 3/4 as many filters as it, that before the 5x5 half as many.
 
     Args:
@@ -55,6 +53,7 @@ class Inception(Composite, keras.layers.Layer):
         make: The `Recipes`.
         norm: Recipe for the batch norms, or None for none.
         first: Whether neither norm nor ReLU comes first.
+        skip_bias: As in `Path`.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: `[batch, height', width', filters]`, in `compute_dtype`.
@@ -67,7 +66,15 @@ class Inception(Composite, keras.layers.Layer):
     """
 
     def __init__(
-        self, filters, up, down, make, norm=None, first=False, **kwargs
+        self,
+        filters,
+        up,
+        down,
+        make,
+        norm=None,
+        first=False,
+        skip_bias=True,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if filters < 4:
@@ -80,12 +87,15 @@ class Inception(Composite, keras.layers.Layer):
         resample = up or down
         self.norm = norm() if norm and not first else None
         self.first = first
+        self.relu = make.relu
         self.one = make.project(quarter, resample=resample)
         self.three, self.five = (
             Path(
                 (make.project(narrow), conv(wide, resample=resample)),
                 norm,
                 first=True,
+                relu=make.relu,
+                skip_bias=skip_bias,
             )
             for conv, narrow, wide in (
                 (make.conv, max(1, 3 * rest // 4), rest),
@@ -95,8 +105,10 @@ class Inception(Composite, keras.layers.Layer):
         self.pool = PoolProjection(few, resample, make.project)
 
     def call(self, inputs, labels=None, training=False):
+        if self.norm:
+            inputs = self.norm(inputs, labels, training=training)
         if not self.first:
-            inputs = activate(inputs, self.norm, labels, training)
+            inputs = self.relu(inputs)
         outputs = [
             self.one(inputs, training=training),
             self.three(inputs, labels, training=training),

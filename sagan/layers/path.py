@@ -1,11 +1,11 @@
 """The parts of a main path: its layers in order, and 1x1 convolutions."""
 
 import keras
-import tensorflow as tf
 
 from sagan.layers.composite import Composite
 from sagan.layers.conv import downsample, upsample
 from sagan.layers.pointwise import Pointwise
+from sagan.layers.relu import relu
 
 
 class Projection(Composite, keras.layers.Layer):
@@ -36,10 +36,14 @@ class Projection(Composite, keras.layers.Layer):
             self.before, self.after = self.after, self.before
         self.pointwise = pointwise(filters)
 
-    def call(self, inputs, training=False):
+    @property
+    def bias(self):
+        return self.pointwise.bias
+
+    def call(self, inputs, training=False, add_bias=True):
         if self.before:
             inputs = self.before(inputs)
-        outputs = self.pointwise(inputs, training=training)
+        outputs = self.pointwise(inputs, training=training, add_bias=add_bias)
         return self.after(outputs) if self.after else outputs
 
 
@@ -50,29 +54,43 @@ class Path(Composite, keras.layers.Layer):
         stages: The layers.
         norm: Recipe for the batch norms, or None for none.
         first: Whether nothing comes before the first layer.
+        relu: Function that computes the ReLU.
+        skip_bias: As in `GeneratorBlock`, of each layer before a norm.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: that of the last layer.
     """
 
-    def __init__(self, stages, norm=None, first=False, **kwargs):
+    def __init__(
+        self,
+        stages,
+        norm=None,
+        first=False,
+        relu=relu,
+        skip_bias=True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.stages = tuple(stages)
         self.first = first
+        self.relu = relu
+        self.skip_bias = skip_bias
         self.norms = tuple(norm() for _ in self.stages[first:] if norm)
 
     def call(self, inputs, labels=None, training=False):
-        outputs, norms = inputs, iter(self.norms)
+        outputs, norms, omitted = inputs, iter(self.norms), None
         for i, stage in enumerate(self.stages):
             if i or not self.first:
-                norm = next(norms, None)
-                outputs = activate(outputs, norm, labels, training)
-            outputs = stage(outputs, training=training)
+                if norm := next(norms, None):
+                    outputs = norm(
+                        outputs,
+                        labels,
+                        training=training,
+                        omit_bias_of=omitted,
+                    )
+                outputs = self.relu(outputs)
+            last = i == len(self.stages) - 1
+            omit = training and self.skip_bias and self.norms and not last
+            omitted = stage if omit else None
+            outputs = stage(outputs, training=training, add_bias=not omit)
         return outputs
-
-
-def activate(inputs, norm, labels, training):
-    """Returns ReLU of the inputs, after batch norm if `norm` is not None."""
-    if norm is not None:
-        inputs = norm(inputs, labels, training=training)
-    return tf.nn.relu(inputs)

@@ -180,9 +180,10 @@ class Pointwise(SpectralLayer):
         multiply = IMPLEMENTATIONS.get(self.implementation, grouped)
         return multiply(inputs, tf.cast(kernel, inputs.dtype))
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False, add_bias=True):
         outputs = self.apply(inputs, self.effective_kernel(training))
-        return self.activation(self.add_bias(outputs))
+        outputs = self.add_bias(outputs) if add_bias else outputs
+        return self.activation(outputs)
 
 
 def implementations_of(network) -> set[str]:

@@ -14,8 +14,8 @@ REDUCTION = 16
 class Recalibration(Composite, keras.layers.Layer):
     """`x * sigmoid(expand(relu(reduce(mean(x)))))` (squeeze and excitation).
 
-    The mean over positions, the gates and the sums in their gradients are
-    float32 under every dtype policy.
+    The mean over positions, the sigmoid and the sums in the gates' gradients
+    are float32 under every dtype policy.
 
     Args:
         filters: Number of channels.
@@ -25,7 +25,8 @@ class Recalibration(Composite, keras.layers.Layer):
     Input shape: `[batch, height, width, filters]`, float.
     Output shape: as the input, in `compute_dtype`.
 
-    Source: Hu et al. (2018), arXiv:1709.01507, figure 3, with its biases.
+    Source: Hu et al. (2018), arXiv:1709.01507, figure 3; with biases, which
+    its equation 3 leaves out.
     """
 
     def __init__(self, filters, pointwise=Pointwise, **kwargs):

@@ -50,7 +50,7 @@ def check(shapes, dtypes=tuple(ROUNDING), modes=MODES):
     """Checks all implementations at many shapes.
 
     Args:
-        shapes: Of `sagan.profiling.pointwise`.
+        shapes: Shapes as from `sagan.profiling.pointwise`.
         dtypes: Keys of `ROUNDING`.
         modes: Some of `MODES`.
 

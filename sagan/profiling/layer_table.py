@@ -31,7 +31,7 @@ class LayerCost:
         name: Where the network holds it, as "blocks[0].conv1".
         shape: Output shape for one image, `(height, width, channels)`.
         parameters: Number of trainable parameters.
-        multiply_adds: Of one image forward. What is computed from the weights
+        multiply_adds: For one image, forward. What is computed from the weights
             alone, once for a whole batch, does not count: spectral norm and
             merged kernels.
         activation_bytes: Size of all tensors that the layer makes from one

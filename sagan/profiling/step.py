@@ -65,7 +65,7 @@ class Step:
         batch_size: Images in a batch.
         trace_seconds: To trace the two updates.
         run_seconds: From there to the result of the first step.
-        first_step_seconds: Of all, including building the networks.
+        first_step_seconds: All of it, including building the networks.
     """
 
     gan: GAN

@@ -24,7 +24,7 @@ COLOURS = np.array(
 )
 # Images are magnified to about so many pixels.
 _SIDE = 128
-# Of the largest weight, so that the image shows through.
+# Relative to the largest weight, so that the image shows through.
 _OPACITY = 0.85
 _TITLE = 18
 

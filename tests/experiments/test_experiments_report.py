@@ -202,7 +202,7 @@ def test_drift_is_set_beside_that_of_a_repeat(sweep, tmp_path):
     assert "conv2d_again is bitwise equal to conv2d at every logged" in drift
     assert "| conv2d_again | 3 | equal throughout | 0 | 0 | 0 |" in drift
     assert "| matmul | 3 | 2 | 0.02 | 0.39 | 0.4 |" in drift
-    assert "start equal but for rounding" in drift
+    assert "start equal except for rounding" in drift
     config = sweep / "matmul" / "seed_0" / "operative_config.gin"
     config.write_text(config.read_text() + "\ntrain.d_steps = 3\n")
     text, _ = report(sweep, tmp_path / "other")

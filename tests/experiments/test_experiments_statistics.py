@@ -93,7 +93,7 @@ def test_readings(values, p_value, words):
 def test_rounding_is_no_difference():
     base = {0: 3.0, 1: 3.0}
     found = comparison.paired_difference({0: 3 + 4e-7, 1: 3 + 5e-7}, base)
-    assert comparison.reading(found, 0.0) == "equal but for rounding"
+    assert comparison.reading(found, 0.0) == "equal except for rounding"
 
 
 def test_percentages_are_of_the_paired_seeds():

@@ -12,7 +12,9 @@ from random_weights import randomize
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.block_kinds import BlockName, block_recipe
 from sagan.layers.blocks import DiscriminatorBlock, GeneratorBlock
+from sagan.layers.inception import Inception
 from sagan.layers.pointwise import IMPLEMENTATIONS, Pointwise
+from sagan.layers.precision import dtype_policy
 
 KINDS = get_args(BlockName)
 FILTERS = 8
@@ -104,6 +106,15 @@ def check_equal(block, found, expected, bound=1e-4):
             )
 
 
+def biases_before_norms(block):
+    path = block.main_path
+    if path is None:
+        return [block.conv1.bias]
+    if isinstance(path, Inception):
+        return [path.three.stages[0].bias, path.five.stages[0].bias]
+    return [stage.bias for stage in path.stages[:-1]]
+
+
 @each_place
 @each_kind
 def test_outputs_and_gradients_are_those_of_float64(kind, place):
@@ -113,13 +124,16 @@ def test_outputs_and_gradients_are_those_of_float64(kind, place):
     expected = results(
         lambda inputs: exact(tf.cast(inputs, tf.float64)), block, inputs
     )
-    if hasattr(block, "norm2"):
-        # Batch norm cancels this bias: by algebra and by finite differences its
-        # derivatives of any order are zero. Those of second order that
+    if place == "generator":
+        # Batch norm cancels these biases: by algebra and by finite differences
+        # their derivatives of any order are zero. Those of second order that
         # TensorFlow derives from the moments are not.
-        cancelled = [v is block.conv1.bias for v in block.trainable_variables]
-        i = cancelled.index(True) - len(cancelled)
-        expected[i] = tf.zeros_like(expected[i])
+        before_norm = {id(v) for v in biases_before_norms(block)}
+        assert before_norm
+        second = expected[-len(block.trainable_variables) :]
+        for i, variable in enumerate(block.trainable_variables, -len(second)):
+            if id(variable) in before_norm:
+                expected[i] = tf.zeros_like(expected[i])
     check_equal(block, found, expected)
 
 
@@ -147,6 +161,22 @@ def test_batch_and_sizes_may_be_unknown(kind, place):
     )
     expected = call_block(block, inputs)
     np.testing.assert_allclose(call(inputs), expected, atol=1e-4)
+
+
+@each_kind
+def test_all_have_the_fast_relu_and_skip_biases(kind):
+    with dtype_policy("mixed_bfloat16"):
+        block, inputs = make_block(kind, "generator")
+    function = tf.function(call_block).get_concrete_function(
+        block, tf.cast(inputs, tf.bfloat16), training=True
+    )
+    types = {op.type for op in function.graph.get_operations()}
+    assert tf.config.list_physical_devices("GPU") or "Relu" not in types
+    expected = call_block(block, inputs, training=True)
+    for bias in biases_before_norms(block):
+        bias.assign(bias + 1e4)
+    outputs = call_block(block, inputs, training=True)
+    np.testing.assert_array_equal(outputs, expected)
 
 
 def test_every_pointwise_implementation_computes_the_same():

@@ -15,7 +15,8 @@ def g_update(gan, batch):
 
 
 def d_update(gan, batch):
-    (images,), (labels,) = make_batch(batch=batch)
+    size = gan.generator.image_shape[0]
+    (images,), (labels,) = make_batch(batch=batch, size=size)
     drawn = gan.draw_latents(batch, [0, 0])
     return gan.update_discriminator, (images, labels, *drawn)
 
@@ -53,6 +54,9 @@ def check_equal(expected, found):
         # Together with micro-batches and with attention in blocks.
         {"accumulation": 2, "query_block": 32},
         {"block": "separable", "recalibrate": True},
+        {"block": "bottleneck", "precision": "mixed_bfloat16"},
+        {"block": "inception", "precision": "mixed_bfloat16"},
+        {"block": "nin", "image_size": 64, "precision": "mixed_bfloat16"},
     ],
     ids=str,
 )

@@ -72,16 +72,20 @@ KINDS = {f.__name__: f for f in (bottleneck, separable, inception, nin)}
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("build", "channels", "sides", "up"),
-    # The second block of each network: 8 to 16 pixels, and 16 to 8.
+    ("build", "size", "channels", "sides", "up"),
+    # The second block of each network, at equal and at changing widths.
     [
-        (build_generator, (64, 64), (8, 16), True),
-        (build_discriminator, (32, 32), (8, 16), False),
+        (build_generator, 32, (64, 64), (8, 16), True),
+        (build_generator, 64, (128, 64), (8, 16), True),
+        (build_discriminator, 32, (32, 32), (8, 16), False),
+        (build_discriminator, 64, (16, 32), (16, 32), False),
     ],
 )
-def test_counts_are_those_of_the_formula(kind, build, channels, sides, up):
+def test_counts_are_those_of_the_formula(
+    kind, build, size, channels, sides, up
+):
     network = build(
-        32,
+        size,
         base_channels=16,
         num_classes=CLASSES,
         attention_resolutions=(),
