@@ -32,6 +32,7 @@ MODULES = {
         "sagan/config/parsing.py",
         "sagan/exporting/export.py",
         "sagan/exporting/formats.py",
+        "scripts/benchmark_peer.py",
     ),
     "pickle": (),
     "runpy": (), "shelve": (), "shutil.unpack_archive": (),
@@ -39,7 +40,8 @@ MODULES = {
         "sagan/distributed/processes.py",
         "sagan/explorer/listening.py",
     ),
-    "socketserver": (), "torch": (), "urllib": (), "xmlrpc": (), "yaml": (),
+    "socketserver": (), "urllib": (), "xmlrpc": (), "yaml": (),
+    "torch": ("scripts/benchmark_peer.py",),
     "subprocess": (
         "experiments/sweep.py",
         "sagan/distributed/processes.py",
