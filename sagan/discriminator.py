@@ -7,7 +7,7 @@ import gin
 import keras
 import tensorflow as tf
 
-from sagan.config import Count, Natural, check_size, checked
+from sagan.config import Channels, Count, Natural, check_size, checked
 from sagan.layers.attention import (
     AttentionName,
     attention_recipe,
@@ -121,7 +121,7 @@ class Discriminator(Composite, keras.Model):
 @checked
 def build_discriminator(
     image_size: int = gin.REQUIRED,
-    channels: Count = 3,
+    channels: Channels = 3,
     base_channels: Count = 64,
     num_classes: Natural = 0,
     block: BlockName = "residual",

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from sagan.config import (
+    Channels,
     Count,
     Fraction,
     Natural,
@@ -133,7 +134,7 @@ class Generator(Composite, keras.Model):
 @checked
 def build_generator(
     image_size: int = gin.REQUIRED,
-    channels: Count = 3,
+    channels: Channels = 3,
     base_channels: Count = 64,
     latent_dim: Count = 128,
     num_classes: Natural = 0,

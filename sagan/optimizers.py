@@ -18,7 +18,7 @@ class Adam(keras.optimizers.Adam):
     replica would be skipped there and applied elsewhere.
 
     Args:
-        *args: As of Keras' `Adam`, like the other keyword arguments.
+        *args: As for Keras' `Adam`, like the other keyword arguments.
         fused: Whether each variable is updated by TensorFlow's one kernel for
             Adam, which reads and writes its numbers once, instead of by
             Keras' dozen operations. The state is the same.

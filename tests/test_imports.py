@@ -48,9 +48,11 @@ MAY_IMPORT = {
         "objective",
     },
     "evaluation": PARTS
-    - {"exporting", "gan", "gradients", "profiling", "training"},
-    "exporting": PARTS - {"gan", "gradients", "training"},
-    "training": PARTS - {"exporting", "profiling"},
+    - {"explorer", "exporting", "gan", "gradients", "profiling", "training"},
+    # Its proof times the export.
+    "exporting": PARTS - {"explorer", "gan", "gradients", "training"},
+    "explorer": PARTS - {"gan", "gradients", "profiling", "training"},
+    "training": PARTS - {"explorer", "exporting", "profiling"},
 }
 NO_GIN = {
     "gan",

@@ -2,6 +2,7 @@
 
 from sagan.config.checked import (
     AtLeast,
+    Channels,
     Count,
     Fraction,
     Natural,
@@ -27,6 +28,7 @@ __all__ = [
     "CONFIG_FILE",
     "OPERATIVE_CONFIG_FILE",
     "AtLeast",
+    "Channels",
     "Count",
     "Fraction",
     "Literals",

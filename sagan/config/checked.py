@@ -41,6 +41,7 @@ class Needs:
 
 Count = Annotated[int, AtLeast(1)]
 Natural = Annotated[int, AtLeast(0)]
+Channels = Literal[1, 3]  # Grey or RGB.
 Fraction = Annotated[float, Range(0, 1)]
 NonNegative = Annotated[float, Range(0)]
 
@@ -49,9 +50,9 @@ def checked(function: Callable) -> Callable:
     """Decorates a function whose arguments are checked by their annotations.
 
     Those are `bool`, `Literal`, `Annotated` integers and numbers as above, and
-    each of them `| None`; what has another annotation is not checked. Of
-    settings that differ from their default, and `Needs` others that are off, it
-    warns. It goes below `gin.configurable`, and leaves the signature as it is.
+    each of them `| None`; what has another annotation is not checked. Warns of
+    settings that have no effect because those they need are off. Apply it below
+    `gin.configurable`; it leaves the signature as it is.
 
     Raises:
         ValueError: At a call, if an argument is not what its annotation asks
@@ -113,7 +114,7 @@ def mismatch(value, hint):
     if hint is bool:
         return None if isinstance(value, bool) else "True or False"
     if origin is Literal:
-        fits = any(value is x or value == x for x in arguments)
+        fits = any(value == x and type(value) is type(x) for x in arguments)
         return None if fits else f"one of {', '.join(map(str, arguments))}"
     if origin is not Annotated:
         return None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import gin
 from gin import config_parser
 
+from sagan.config.paths import FOLDER
 from sagan.config.statements import (
     Piece,
     Statement,
@@ -34,7 +35,6 @@ _STEP = (
     "accumulation",
     "tensor_float_32",
 )
-_FOLDER = "folder:"
 _PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -221,9 +221,9 @@ def _check_places(
     """
     values = (getattr(s.content, "value", None) for s in statements)
     folders = [
-        value.removeprefix(_FOLDER)
+        value.removeprefix(FOLDER)
         for value in values
-        if isinstance(value, str) and value.startswith(_FOLDER)
+        if isinstance(value, str) and value.startswith(FOLDER)
     ]
     for name in [*folders, *([data_dir] if data_dir else [])]:
         folder = pathlib.Path(os.path.expanduser(name)).resolve()

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 # Characters that TensorFlow and TFDS may read as a pattern.
 _PATTERN = frozenset("[]*?\\{}")
-_FOLDER = "folder:"
+# What names of datasets that are folders start with.
+FOLDER = "folder:"
 # Bytes of the name of a file or folder.
 _LONGEST = 255
 
@@ -50,9 +51,9 @@ def image_folder(dataset_name: str) -> str | None:
     Raises:
         ValueError: If it is empty or has a scheme, such as gs://.
     """
-    if not dataset_name.startswith(_FOLDER):
+    if not dataset_name.startswith(FOLDER):
         return None
-    path = dataset_name.removeprefix(_FOLDER)
+    path = dataset_name.removeprefix(FOLDER)
     if not path:
         raise ValueError(
             "'folder:' without a path: write 'folder:.' for the current folder."

@@ -8,8 +8,8 @@ import gin
 import numpy as np
 from absl import logging
 
-from sagan.config import Count, Natural, NonNegative, checked
-from sagan.config.paths import image_folder
+from sagan.config import Channels, Count, Natural, NonNegative, checked
+from sagan.config.paths import FOLDER, image_folder
 from sagan.data.batches import ImageDataset, reading
 from sagan.data.cache import check_memory, fill_cache, prepare_some
 from sagan.data.fingerprint import Identity, hash_facts
@@ -29,8 +29,6 @@ from sagan.data.synthetic import (
 )
 from sagan.data.tfds import TfdsImages
 
-_FOLDER = "folder:"
-
 
 @gin.configurable(denylist=["data_dir", "download"])
 @checked
@@ -39,7 +37,7 @@ def make_dataset(
     image_size: Count = gin.REQUIRED,
     batch_size: Count = gin.REQUIRED,
     seed: Natural = 0,
-    channels: int = 3,
+    channels: Channels = 3,
     num_classes: Natural = 0,
     split: str = "train",
     flip: bool = False,
@@ -91,7 +89,7 @@ def make_dataset(
         ValueError: If an argument is out of range or does not fit the data.
         MemoryError: If the cache would not fit in memory.
     """
-    _check_arguments(name, channels, num_examples)
+    _check_arguments(name, num_examples)
     _check_shards(shards, name, cache, batch_size, shuffle_buffer)
     started = time.monotonic()
     shape = (image_size, image_size, channels)
@@ -163,18 +161,13 @@ def find_source(
 
     Args, Raises: As for `make_dataset`.
     """
-    if name.startswith(_FOLDER):
+    if name.startswith(FOLDER):
         return _find_folder(name, split, num_classes)
     check = functools.partial(_check_classes, name, num_classes)
     return TfdsImages(name, split, data_dir, download, check)
 
 
-def _check_arguments(name, channels, num_examples):
-    if channels not in (1, 3):
-        raise ValueError(
-            f"make_dataset.channels must be 1 (grey) or 3 (RGB), got "
-            f"{channels!r}."
-        )
+def _check_arguments(name, num_examples):
     if not isinstance(name, str) or not name:
         raise ValueError(
             "make_dataset.name must be 'synthetic', 'folder:PATH' or a "
@@ -189,7 +182,7 @@ def _check_arguments(name, channels, num_examples):
 
 def _is_streamed(name, cache):
     """Whether examples come through a buffer, not each by its number."""
-    return not (cache or is_synthetic(name) or name.startswith(_FOLDER))
+    return not (cache or is_synthetic(name) or name.startswith(FOLDER))
 
 
 def _check_shards(shards, name, cache, batch_size, shuffle_buffer):
@@ -233,7 +226,7 @@ def _count_classes(name, labels, class_names, num_classes):
     if not num_classes or labels is None:
         return None
     counts = np.bincount(labels, minlength=num_classes)
-    if name.startswith(_FOLDER) and not counts.all():
+    if name.startswith(FOLDER) and not counts.all():
         lost = [class_names[i] for i in np.flatnonzero(counts == 0)]
         raise ValueError(
             f"No image of class {', '.join(map(repr, lost))} of {name!r} can "
@@ -317,7 +310,7 @@ def _open_folder(folder, prepare, shape, cache, max_unreadable):
             pass
     folder.drop_unreadable(max_unreadable)
     folder.warn_of_cut_files()
-    _check_extremes(f"{_FOLDER}{folder.path}", *folder.extremes)
+    _check_extremes(f"{FOLDER}{folder.path}", *folder.extremes)
     if cache:
         return read_arrays(images, labels), labels
     read = read_by_index(folder.load, folder.size, prepare)

@@ -150,7 +150,7 @@ def look(generator, discriminator, step: int, inputs, real=None) -> Looks:
         generator: A `Generator`.
         discriminator: A `Discriminator`.
         step: Step of their checkpoint.
-        inputs: Latents and labels, as of `fixed_inputs`.
+        inputs: Latents and labels, as for `fixed_inputs`.
         real: Real images, float in [-1, 1], and labels, which the discriminator
             sees as well; None for none.
 

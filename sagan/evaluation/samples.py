@@ -108,7 +108,7 @@ def sample_batches(
             call = _compiled(generator, training=True)
         else:
             strategy = strategy or tf.distribute.get_strategy()
-            call = _spread_generator(generator, strategy)
+            call = _replicated_generator(generator, strategy)
             if is_mirrored(strategy):
                 batch_size *= strategy.num_replicas_in_sync
         for start in range(0, num_samples, batch_size):
@@ -121,7 +121,7 @@ def sample_batches(
 
 # Cached: tracing for many replicas takes longer than some thousand images.
 @functools.lru_cache(maxsize=1)
-def _spread_generator(generator, strategy):
+def _replicated_generator(generator, strategy):
     return run_on_replicas(_compiled(generator, training=False), strategy)
 
 

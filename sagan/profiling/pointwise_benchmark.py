@@ -39,7 +39,7 @@ def benchmark(
             compiled by XLA.
         implementations: Keys of `IMPLEMENTATIONS`.
         samples: Samples of each timing.
-        budget: Seconds a timing may take, as of `time_in_turn`.
+        budget: Seconds a timing may take, as for `time_in_turn`.
 
     Yields:
         For each dtype, shape, mode and pass the rows of all implementations:

@@ -60,7 +60,7 @@ class Step:
     Attributes:
         gan: The `GAN`, with the networks and optimisers of the config.
         calls: "D update", "G update" and "step", by name, on a constant batch.
-        updates: The parts of a step, as of `step_updates`.
+        updates: The parts of a step, as from `step_updates`.
         d_steps: Discriminator updates in a step.
         batch_size: Images in a batch.
         trace_seconds: To trace the two updates.

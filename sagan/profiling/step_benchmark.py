@@ -66,7 +66,7 @@ def measure(
     """Builds and times the step of a config.
 
     Args:
-        config_files: Paths of gin files, as of `sagan.config.parse_config`.
+        config_files: Paths of gin files, as for `sagan.config.parse_config`.
         bindings: Settings that override them.
         batch_size: Images in a batch; None for the config's.
         compare: What the form with all `REWRITES` is measured in turn with:

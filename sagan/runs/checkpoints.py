@@ -48,14 +48,9 @@ class Checkpoints:
         keep_last: Number of newest checkpoints to keep.
         keep_every: Checkpoints at multiples of this step are kept too; 0 for
             none.
-
-    Raises:
-        ValueError: If `keep_last` is not positive.
     """
 
     def __init__(self, directory, contents, keep_last=3, keep_every=0):
-        if keep_last < 1:
-            raise ValueError(f"keep_last is {keep_last}: expected at least 1.")
         self.directory = pathlib.Path(directory)
         self.keep_last = keep_last
         self.keep_every = keep_every

@@ -72,9 +72,10 @@ def append_json(path: pathlib.Path, values: dict[str, object]) -> None:
 def read_json(path: pathlib.Path) -> list[dict[str, object]]:
     """Returns the lines of a file of JSON objects; torn ones are skipped."""
     lines = []
-    for text in path.read_text().splitlines() if path.exists() else ():
+    text = path.read_text(errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         with contextlib.suppress(json.JSONDecodeError):
-            lines.append(json.loads(text))
+            lines.append(json.loads(line))
     return [line for line in lines if isinstance(line, dict)]
 
 
@@ -184,8 +185,8 @@ def _lock(file, workdir):
         if error.errno not in _NO_LOCKS:
             raise
         logging.warning(
-            "The file system of %s has no locks (%s): see to it that no "
-            "second process trains there.",
+            "The file system of %s has no locks (%s): make sure that no "
+            "other process trains there.",
             workdir,
             error.strerror,
         )

@@ -127,7 +127,7 @@ class Run:
     def open_outputs(
         self, start: int, num_steps: int, d_steps: int, num_samples: int
     ) -> None:
-        """Opens the log and prepares sample grids; arguments as of `train`."""
+        """Opens the log and prepares sample grids; arguments as for `train`."""
         verb = "Resuming" if start else "Starting"
         logging.info("%s at step %d%s.", verb, start, self.workers.on_what())
         score = agreement if is_synthetic(self.dataset.name) else None
@@ -213,7 +213,7 @@ class Follower:
         return int(self.gan.step.numpy())
 
     def make_scores(self, data_dir, num_samples, statistics, by):
-        self.assist = functools.partial(
+        self.generate = functools.partial(
             generate_for_chief,
             self.gan.ema_generator,
             num_samples,
@@ -232,7 +232,7 @@ class Follower:
 
     def write(self, step, values, due, save_first):
         if "score" in due:
-            self.assist()
+            self.generate()
 
     def newest_checkpoint(self):
         return "worker 0's"

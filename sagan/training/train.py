@@ -78,10 +78,9 @@ def train(
         d_steps: Discriminator updates before each generator update.
         seed: Seed for initial weights, latents and labels.
         ema_decay: Decay of the moving average of the generator's weights.
-        ema_half_life: Images, counted as a batch per step, in which the weight
-            of a step in the average halves; instead of `ema_decay`, unless 0.
-            StyleGAN2, which has this form, starts with a shorter one, as
-            `ema_start` does here.
+        ema_half_life: Half-life of the moving average, in images, a batch per
+            step; 0 for `ema_decay`. StyleGAN2, which has this form, starts with
+            a shorter one, as `ema_start` does here.
         ema_start: Step until which the average follows the weights.
         labels: Labels of generated images: "uniform", as in the released code,
             or as frequent as in the "data".

@@ -13,7 +13,7 @@ from sagan.data import cache, make_dataset
         ({"image_size": 32.0}, "make_dataset.image_size is 32.0: expected an"),
         ({"batch_size": True}, "batch_size is .*: expected an integer"),
         ({"seed": -1}, "seed is -1: expected an integer of at least 0"),
-        ({"channels": 4}, r"channels must be 1 \(grey\) or 3 \(RGB\), got 4"),
+        ({"channels": 4}, "channels is 4: expected one of 1, 3"),
         ({"channels": 1}, "about colour: it needs channels=3"),
         ({"num_classes": 3}, "has 4 classes.*num_classes = 4"),
         ({"num_examples": 10}, "10 images, fewer than one batch of 16"),

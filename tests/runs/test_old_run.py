@@ -11,7 +11,9 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from sagan.evaluation.pictures import Drawing, draw
 from sagan.runs.checkpoints import CHECKPOINT_FOLDER, Checkpoints
 from sagan.runs.record import parse_recorded_config
 from sagan.training.assembly import make_gan
@@ -47,6 +49,15 @@ def test_its_networks_compute_what_they_did(workdir):
         ("logits", gan.discriminator(outputs["raw"], outputs["labels"])),
     ):
         np.testing.assert_allclose(values, outputs[name], rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_sampled(workdir, tmp_path):
+    parse_recorded_config(workdir)
+    drawing = Drawing(num_images=4)
+    text = draw(workdir, tmp_path / "grid.png", None, drawing)
+    assert "step 4" in text
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.getextrema() != ((255, 255),) * 3
 
 
 def test_it_resumes_with_its_own_settings_alone(workdir):

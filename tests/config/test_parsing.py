@@ -18,9 +18,9 @@ from sagan.layers.precision import PRECISIONS
 from sagan.runs.resume import RESUMABLE, check_resumable, flatten
 
 CONFIGS = sorted(
-    (pathlib.Path(__file__).resolve().parents[1] / "configs").rglob("*.gin")
+    (pathlib.Path(__file__).resolve().parents[2] / "configs").rglob("*.gin")
 )
-# Those of classifiers define no run; tests/test_classifying.py has them.
+# Those of classifiers define no run: evaluation/test_classifier_training.py.
 CONFIGS = [path for path in CONFIGS if "classifier_" not in path.name]
 BASE = next(path for path in CONFIGS if path.name == "cifar10.gin")
 MACROS = (
