@@ -63,6 +63,18 @@ def test_the_export_computes_the_same(tmp_path, name, format_name):
     export(program, format_name, out)
 
 
+@pytest.mark.parametrize("block", get_args(BlockName))
+def test_every_block_in_integers(tmp_path, block):
+    """Padding with the smallest float ended the converter of LiteRT."""
+    generator = build_generator(
+        32, 3, 8, 8, 3, attention_resolutions=(), block=block
+    )
+    program = generator_program(generator, Options(), None, {})
+    for format_name in ("litert", "onnx"):
+        out = tmp_path / f"model{FORMATS[format_name].suffix}"
+        export(program, format_name, out, precision="int8")
+
+
 def test_exports_of_one_signature(tmp_path):
     """Fixed batch, one class, pixels as bytes: in every format."""
     for format_name, kind in FORMATS.items():
