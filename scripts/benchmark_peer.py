@@ -9,8 +9,9 @@ In an environment of its own, since PyTorch and TensorFlow in one process crash:
   env MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=99999999999 \\
     MALLOC_TOP_PAD_=67108864 peer/bin/python scripts/benchmark_peer.py
 
-The networks have as many parameters as those of configs/cifar10.gin and of
-configs/imagenet128.gin. The last line is that of scripts/benchmark_step.py.
+The networks have as many parameters as those of configs/cifar10.gin and the
+generator of configs/imagenet128.gin; the discriminator of 128 pixels has fewer.
+The last line is that of scripts/benchmark_step.py.
 """
 
 import importlib.machinery
@@ -62,12 +63,10 @@ def _make(size):
     )
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+def _make_step(generator, discriminator):
+    """Returns a function that takes one training step on constant images."""
     import torch
 
-    generator, discriminator = _make(FLAGS.size)
     layout = (
         torch.channels_last if FLAGS.channels_last else torch.contiguous_format
     )
@@ -75,11 +74,11 @@ def main(argv):
     images = torch.rand(batch, 3, size, size) * 2 - 1
     labels = torch.randint(generator.num_classes, (batch,))
     real = images.to(memory_format=layout), labels
-    adam = {"lr": 2e-4, "betas": (0.0, 0.9)}
     optimizers = []
     for network in (generator, discriminator):
         network.train().to(memory_format=layout)
-        optimizers.append(torch.optim.Adam(network.parameters(), **adam))
+        parameters = network.parameters()
+        optimizers.append(torch.optim.Adam(parameters, 2e-4, betas=(0.0, 0.9)))
     g_optimizer, d_optimizer = optimizers
     log = types.SimpleNamespace(add_metric=lambda *_, **__: None)
 
@@ -94,8 +93,22 @@ def main(argv):
                 real, netD=discriminator, optG=g_optimizer, log_data=log
             )
 
-    seconds = []
+    return step
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
+    try:
+        networks = _make(FLAGS.size)
+    except ImportError as error:
+        sys.exit(
+            f"Error: {error}. Make an environment for PyTorch and mimicry as "
+            "the head of this file says, and run it there."
+        )
+    step = _make_step(*networks)
     step()
+    seconds = []
     for _ in range(FLAGS.samples):
         started = time.perf_counter()
         step()
@@ -103,11 +116,11 @@ def main(argv):
     lower, _, upper = statistics.quantiles(seconds, n=4, method="inclusive")
     g_count, d_count = (
         sum(parameter.numel() for parameter in network.parameters())
-        for network in (generator, discriminator)
+        for network in networks
     )
     print(
         f"mimicry: {statistics.median(seconds):.3f} [{lower:.3f}, {upper:.3f}] "
-        f"seconds a step, batch {batch}, {FLAGS.d_steps} D + 1 G, "
+        f"seconds a step, batch {FLAGS.batch_size}, {FLAGS.d_steps} D + 1 G, "
         f"{FLAGS.precision}, parameters G {g_count:,} D {d_count:,}"
     )
 

@@ -8,7 +8,6 @@ All generate images from the same latents and labels. A Markdown table is
 printed, whose first row is the checkpoint computed in float32.
 """
 
-import json
 import pathlib
 
 from absl import app, flags
@@ -20,7 +19,7 @@ cli.define_path("workdir", "Folder of the run.", required=True)
 cli.define_path("features", "A feature network.", required=True)
 cli.define_path("data_dir", "Folder of TFDS datasets.")
 cli.define_paths(
-    "export", "File or folder of sagan.export; repeat it for more."
+    "export", "Output of sagan.export; repeat it for more.", required=True
 )
 flags.DEFINE_integer("num_samples", 2000, "Images of each.", lower_bound=6)
 flags.DEFINE_integer("threads", 1, "Threads of a runtime.", lower_bound=1)
@@ -31,14 +30,15 @@ def main(argv):
         cli.start_tensorflow()
         from sagan.evaluation.protocol import make_evaluation
         from sagan.exporting.formats import FORMATS
-        from sagan.exporting.scoring import exported_generator, score_export
+        from sagan.exporting.scoring import (
+            exported_generator,
+            read_record,
+            score_export,
+        )
         from sagan.runs.record import parse_recorded_config
 
         paths = [pathlib.Path(path) for path in FLAGS.export]
-        records = [
-            json.loads(path.with_name(f"{path.name}.json").read_text())
-            for path in paths
-        ]
+        records = [read_record(path) for path in paths]
         bindings = [
             f"make_evaluation.features = {FLAGS.features!r}",
             f"make_evaluation.num_samples = {FLAGS.num_samples}",
@@ -46,10 +46,11 @@ def main(argv):
         ]
         parse_recorded_config(FLAGS.workdir, bindings, FLAGS.data_dir)
         generator = exported_generator(FLAGS.workdir, records)
+        step, weights = records[0]["step"], records[0]["weights"]
         evaluation = make_evaluation(FLAGS.workdir, FLAGS.data_dir)
         print("| export | MB | ms | largest difference | mean | FID |")
         print("| --- | --- | --- | --- | --- | --- |")
-        fid = evaluation.record(generator, records[0]["step"], "ema")["fid"]
+        fid = evaluation.record(generator, step, weights)["fid"]
         print(f"| checkpoint | | | | | {fid:.2f} |", flush=True)
         for path, record in zip(paths, records, strict=True):
             call = FORMATS[record["format"]].load(path, FLAGS.threads)

@@ -44,12 +44,9 @@ def open_generator(workdir, bindings, options: Options) -> Program:
         ValueError: If there is no such run, checkpoint, class or output.
     """
     parse_recorded_config(workdir, [*bindings, *PLAIN])
-    folder, step = find_step(workdir, options.step)
-    generator, _, step = restored_generator(
-        workdir, step, options.ema, folder.name, mode="eager"
+    generator, step = restore_for_export(
+        workdir, options.step, options.ema, options.statistics, mode="eager"
     )
-    if options.statistics == "standing":
-        use_standing_moments(generator, seed=0)
     label = None
     if options.label is not None:
         classes = [options.label]
@@ -64,6 +61,33 @@ def open_generator(workdir, bindings, options: Options) -> Program:
         **recorded_config(workdir, bindings),
     }
     return generator_program(generator, options, label, record)
+
+
+def restore_for_export(
+    workdir, step: str, ema: bool, statistics: str, mode: str
+):
+    """Restores the generator of a run, whose config is parsed already.
+
+    Args:
+        workdir: Folder of the run.
+        step: "last", "best" or a step.
+        ema: Whether to take the moving average of the weights.
+        statistics: "moving" or "standing" moments of batch norm.
+        mode: As for `restored_generator`.
+
+    Returns:
+        The `Generator` and its step.
+
+    Raises:
+        ValueError: If there is no such checkpoint.
+    """
+    folder, number = find_step(workdir, step)
+    generator, _, number = restored_generator(
+        workdir, number, ema, folder.name, mode=mode
+    )
+    if statistics == "standing":
+        use_standing_moments(generator, seed=0)
+    return generator, number
 
 
 def generator_program(

@@ -1,18 +1,35 @@
 """Scores of what an export generates, beside those of its checkpoint."""
 
+import json
+import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sagan.data.preprocessing import to_unit_range
 from sagan.evaluation.embedding import embed_images
 from sagan.evaluation.protocol import Evaluation
-from sagan.evaluation.runs import find_step
-from sagan.evaluation.samples import restored_generator, use_standing_moments
 from sagan.evaluation.scores import score
+from sagan.exporting.generators import restore_for_export
 from sagan.exporting.program import in_batches
 from sagan.latents import draw_latents
 
 _BATCH_SIZE = 50
+
+
+def read_record(path: pathlib.Path) -> dict:
+    """Returns what `sagan.export` wrote beside an export.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    record = path.with_name(f"{path.name}.json")
+    if not record.is_file():
+        raise ValueError(
+            f"{path} has no {record.name} beside it: give the --out of a "
+            "sagan.export, and leave both where they are."
+        )
+    return json.loads(record.read_text())
 
 
 def exported_generator(workdir, records: Sequence[dict]):
@@ -40,12 +57,9 @@ def exported_generator(workdir, records: Sequence[dict]):
             "be compared with its checkpoint: export it without --label and "
             "--gin_bindings."
         )
-    folder, step = find_step(workdir, str(step))
-    generator, _, _ = restored_generator(
-        workdir, step, weights == "ema", folder.name
+    generator, _ = restore_for_export(
+        workdir, str(step), weights == "ema", statistics, mode="unknown"
     )
-    if statistics == "standing":
-        use_standing_moments(generator, seed=0)
     return generator
 
 
@@ -68,16 +82,12 @@ def score_export(
     def batches():
         for part in in_batches(drawn, _BATCH_SIZE):
             inputs = {name: part[name] for name in record["inputs"]}
-            yield _to_float(call(inputs)["images"]), part["labels"]
+            images = call(inputs)["images"]
+            if images.dtype == np.uint8:
+                images = to_unit_range(images)
+            yield images, part["labels"]
 
     fake = embed_images(
         evaluation.network, batches(), evaluation.num_features_kept
     )
     return score(evaluation.real, fake, evaluation.class_names)[0]["fid"]
-
-
-def _to_float(images):
-    """Returns images in [-1, 1]."""
-    if images.dtype == np.uint8:
-        return images.astype(np.float32) / 127.5 - 1.0
-    return images

@@ -140,22 +140,26 @@ def test_a_wrong_convolution_is_refused(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("precision", "mode", "gradients"),
+    ("precision", "mode"),
     [
-        ("float32", "jit", True),
-        ("mixed_bfloat16", "function", True),
-        # Not right everywhere: gradients of kernels in float16 on Zen 5.
-        ("mixed_float16", "eager", False),
+        ("float32", "jit"),
+        ("mixed_bfloat16", "function"),
+        ("mixed_float16", "eager"),
     ],
 )
-def test_networks_are_right_here_and_left_as_they_were(
-    precision, mode, gradients
-):
+def test_networks_are_right_here_and_left_as_they_were(precision, mode):
     gan = make_gan(base_channels=4, precision=precision, fused_fgh=True)
     networks = {gan.generator: 4, gan.discriminator: 8}
     before = [v.numpy() for network in networks for v in network.variables]
-    text = check_networks(networks, MACHINE, mode, gradients)
     dtype = gan.generator.compute_dtype
+    try:
+        text = check_networks(networks, MACHINE, mode)
+    except ValueError as error:
+        # Kernel gradients in float16 are not right everywhere (Zen 5).
+        words = f"wrong in float16 on {MACHINE}: its gradient of the kernel"
+        if words not in str(error):
+            raise
+        text = check_networks(networks, MACHINE, mode, gradients=False)
     assert text.startswith(f"conv2d and convolutions in {dtype}")
     after = [v.numpy() for network in networks for v in network.variables]
     np.testing.assert_equal(before, after)
