@@ -18,10 +18,10 @@ from sagan.layers.blocks import DiscriminatorBlock
 from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3
 from sagan.layers.dense import ClassEmbedding, Dense
+from sagan.layers.elementwise import Elementwise
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
-from sagan.layers.relu import relu
 from sagan.layers.spectral_norm import InitializerName
 
 # Widths of the blocks, in units of `base_channels`.
@@ -55,7 +55,7 @@ class Discriminator(Composite, keras.Model):
         attention_resolutions: Resolutions that get an attention block.
         dense: Recipe for the last layer, `Dense`.
         embedding: Recipe for the class embedding, `ClassEmbedding`.
-        relu: Function that computes the ReLU before the last layer.
+        elementwise: Computes the ReLU before the last layer.
         recompute: Whether the backward pass recomputes the activations inside
             blocks: less memory, the same gradients.
 
@@ -77,13 +77,13 @@ class Discriminator(Composite, keras.Model):
         attention_resolutions,
         dense,
         embedding,
-        relu=relu,
+        elementwise,
         recompute=False,
     ):
         super().__init__(name="discriminator")
         self.image_shape = (image_size, image_size, channels)
         self.num_classes = num_classes
-        self.relu = relu
+        self.elementwise = elementwise
         self.call_stage = call_recomputed if recompute else call
         widths = [
             base_channels * width for width in DISCRIMINATOR_WIDTHS[image_size]
@@ -108,7 +108,7 @@ class Discriminator(Composite, keras.Model):
         for block, attention in zip(self.blocks, self.attentions, strict=True):
             features = self.call_stage(block, features, training=training)
             features = self.call_stage(attention, features, training=training)
-        features = tf.cast(self.relu(features), tf.float32)
+        features = tf.cast(self.elementwise.relu(features), tf.float32)
         features = tf.reduce_sum(features, axis=[1, 2])  # [batch, channels]
         logits = self.dense(features, training=training)  # [batch, 1]
         if self.num_classes:
@@ -135,7 +135,9 @@ def build_discriminator(
     initializer: InitializerName = "glorot",
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
+    product_gradient: bool = True,
     integer_relu: bool = True,
+    one_pass: bool = True,
     recompute: bool = False,
     precision: Precision = "float32",
 ) -> Discriminator:
@@ -157,8 +159,13 @@ def build_discriminator(
         initializer: Initial kernels.
         fused_resampling: Whether pooling is merged into convolutions.
         low_resolution_shortcut: Whether shortcuts run after pooling.
+        product_gradient: Whether gradients of 3x3 and 5x5 kernels are computed
+            as matrix products where that pays.
         integer_relu: Whether the ReLU of bfloat16 on a CPU is a maximum of
             integers.
+        one_pass: Whether training on a CPU computes ReLU after a gain or a
+            bias, and sums with up-sampled shortcuts, in one pass where that
+            pays.
         recompute: Whether the backward pass recomputes activations.
         precision: Dtype policy.
 
@@ -166,9 +173,9 @@ def build_discriminator(
         ValueError: If a value is not among the possible ones.
     """
     check_size(DISCRIMINATOR_WIDTHS, image_size, attention_resolutions)
-    activation = relu if integer_relu else tf.nn.relu
+    elementwise = Elementwise(integer_relu, one_pass)
     kernel = {"spectral_norm": spectral_norm, "initializer": initializer}
-    conv = partial(Conv3x3, **kernel)
+    conv = partial(Conv3x3, product_gradient=product_gradient, **kernel)
     pointwise = partial(Pointwise, implementation=pointwise, **kernel)
     with dtype_policy(precision):
         discriminator = Discriminator(
@@ -183,8 +190,9 @@ def build_discriminator(
                 pointwise,
                 kernel,
                 fused_resampling,
+                product_gradient,
                 low_resolution_shortcut=low_resolution_shortcut,
-                relu=activation,
+                elementwise=elementwise,
             ),
             attention=attention_recipe(
                 attention,
@@ -196,7 +204,7 @@ def build_discriminator(
             attention_resolutions=attention_resolutions,
             dense=partial(Dense, **kernel),
             embedding=partial(ClassEmbedding, **kernel),
-            relu=activation,
+            elementwise=elementwise,
             recompute=recompute,
         )
     images = tf.zeros([1, *discriminator.image_shape])

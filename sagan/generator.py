@@ -28,10 +28,10 @@ from sagan.layers.blocks import GeneratorBlock
 from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3
 from sagan.layers.dense import ClassEmbedding, Dense
+from sagan.layers.elementwise import Elementwise
 from sagan.layers.pointwise import Pointwise
 from sagan.layers.precision import Precision, dtype_policy
 from sagan.layers.recompute import call, call_recomputed
-from sagan.layers.relu import relu
 from sagan.layers.spectral_norm import InitializerName
 
 # Widths of the 4x4 layer and of each block, in units of `base_channels`. 128 is
@@ -65,7 +65,7 @@ class Generator(Composite, keras.Model):
         attention_resolutions: Resolutions that get an attention block.
         norm: Recipe for the last batch norm, `BatchNorm`.
         conv: Recipe for the last convolution, `Conv3x3`.
-        relu: Function that computes the ReLU before the last layer.
+        elementwise: Computes the ReLU before the last layer.
         recompute: Whether the backward pass recomputes the activations inside
             blocks: less memory, the same gradients.
 
@@ -91,14 +91,14 @@ class Generator(Composite, keras.Model):
         attention_resolutions,
         norm,
         conv,
-        relu=relu,
+        elementwise,
         recompute=False,
     ):
         super().__init__(name="generator")
         self.image_shape = (image_size, image_size, channels)
         self.latent_dim = latent_dim
         self.num_classes = num_classes
-        self.relu = relu
+        self.elementwise = elementwise
         self.call_stage = call_recomputed if recompute else call
         first, *widths = (
             base_channels * width for width in GENERATOR_WIDTHS[image_size]
@@ -125,7 +125,8 @@ class Generator(Composite, keras.Model):
                 block, features, labels, training=training
             )
             features = self.call_stage(attention, features, training=training)
-        features = self.relu(self.norm(features, training=training))
+        features = self.norm(features, training=training)
+        features = self.elementwise.relu(features)
         features = self.conv(features, training=training)
         return tf.tanh(tf.cast(features, tf.float32))
 
@@ -150,7 +151,9 @@ def build_generator(
     initializer: InitializerName = "glorot",
     fused_resampling: bool = True,
     low_resolution_shortcut: bool = True,
+    product_gradient: bool = True,
     integer_relu: bool = True,
+    one_pass: bool = True,
     skip_bias: bool = True,
     fused_norm: bool = True,
     batch_norm: Literal["per_replica", "synchronized"] = "per_replica",
@@ -185,8 +188,13 @@ def build_generator(
             BigGAN.
         fused_resampling: Whether up-sampling is merged into convolutions.
         low_resolution_shortcut: Whether shortcuts run before up-sampling.
+        product_gradient: Whether gradients of 3x3 and 5x5 kernels are computed
+            as matrix products where that pays.
         integer_relu: Whether the ReLU of bfloat16 on a CPU is a maximum of
             integers.
+        one_pass: Whether training on a CPU computes ReLU after a gain or a
+            bias, and sums with up-sampled shortcuts, in one pass where that
+            pays.
         skip_bias: Whether training leaves out biases that batch norm cancels.
         fused_norm: Whether batch norm uses the framework's fused kernel.
         batch_norm: Moments that normalise in training on several replicas:
@@ -201,7 +209,7 @@ def build_generator(
         ValueError: If a value is not among the possible ones.
     """
     check_size(GENERATOR_WIDTHS, image_size, attention_resolutions)
-    activation = relu if integer_relu else tf.nn.relu
+    elementwise = Elementwise(integer_relu, one_pass)
     norm = partial(
         BatchNorm, fused=fused_norm, synchronized=batch_norm == "synchronized"
     )
@@ -209,7 +217,7 @@ def build_generator(
     embedding = None
     if class_spectral_norm:
         embedding = partial(ClassEmbedding, initializer=initializer)
-    conv = partial(Conv3x3, **kernel)
+    conv = partial(Conv3x3, product_gradient=product_gradient, **kernel)
     pointwise = partial(Pointwise, implementation=pointwise, **kernel)
     block = block_recipe(
         GeneratorBlock,
@@ -218,6 +226,7 @@ def build_generator(
         pointwise,
         kernel,
         fused_resampling,
+        product_gradient,
         norm=partial(
             norm,
             num_classes=num_classes,
@@ -226,7 +235,7 @@ def build_generator(
         ),
         low_resolution_shortcut=low_resolution_shortcut,
         skip_bias=skip_bias,
-        relu=activation,
+        elementwise=elementwise,
     )
     with dtype_policy(precision):
         generator = Generator(
@@ -247,7 +256,7 @@ def build_generator(
             attention_resolutions=attention_resolutions,
             norm=partial(norm, decay=final_batch_norm_decay),
             conv=conv,
-            relu=activation,
+            elementwise=elementwise,
             recompute=recompute,
         )
     generator(tf.zeros([1, latent_dim]), tf.zeros([1], tf.int32))

@@ -10,6 +10,7 @@ from tiny_gan import make_batch, make_gan, reset, values
 
 from sagan.discriminator import build_discriminator
 from sagan.generator import build_generator
+from sagan.layers import kernel_gradient, one_pass
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.pointwise import IMPLEMENTATIONS
 from sagan.profiling.step import REWRITES
@@ -45,8 +46,8 @@ def results(network, training):
     direction = tf.random.stateless_normal(outputs.shape, [3, 4])
     sources = (inputs, network.trainable_variables)
     gradients = tf.nest.flatten(tape.gradient(outputs, sources, direction))
-    state = [variable.numpy() for variable in network.non_trainable_variables]
-    return outputs, state, [tf.convert_to_tensor(g) for g in gradients]
+    state = map(tf.convert_to_tensor, network.non_trainable_variables)
+    return outputs, [*state], [tf.convert_to_tensor(g) for g in gradients]
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +63,10 @@ def plain():
     return make
 
 
-def check_equal(network, plain, training, bound=1e-4):
+def check_equal(network, plain, training, bound=1e-4, run=results):
     weights, (expected_outputs, expected_state, expected_gradients) = plain
     network.set_weights(weights)
-    outputs, state, gradients = results(network, training)
+    outputs, state, gradients = run(network, training)
     scale = max(1.0, np.abs(expected_outputs).max())
     np.testing.assert_allclose(outputs, expected_outputs, atol=bound * scale)
     for one, other in zip(state, expected_state, strict=True):
@@ -126,6 +127,17 @@ def test_rewrites_are_the_plain_network_in_low_precision(
     ):
         assert before < 0.5
         assert rewritten < 3.0 * before + 0.02
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_forms_for_large_networks_are_the_plain_network(
+    kind, plain, monkeypatch
+):
+    """Those that pay at no size of a test, here at every size."""
+    monkeypatch.setattr(one_pass, "_FEWEST_NUMBERS", 1)
+    monkeypatch.setattr(kernel_gradient, "pays", lambda *_: True)
+    network = build(kind, on=("product_gradient", "one_pass"))
+    check_equal(network, plain(kind, True), True, run=tf.function(results))
 
 
 def test_switches_reach_the_layers():

@@ -107,7 +107,14 @@ class BatchNorm(keras.layers.Layer):
         )
         return 1.0 + gain, bias
 
-    def call(self, inputs, labels=None, training=False, omit_bias_of=None):
+    def call(
+        self,
+        inputs,
+        labels=None,
+        training=False,
+        omit_bias_of=None,
+        then_relu=None,
+    ):
         """Normalises `inputs`.
 
         Args:
@@ -117,6 +124,7 @@ class BatchNorm(keras.layers.Layer):
             omit_bias_of: In training, the layer before if it did not add its
                 bias, which cancels, except in the moving mean. A layer, as
                 Keras would round a tensor to the compute dtype.
+            then_relu: None, or the `Elementwise` whose ReLU follows.
         """
         omitted = None
         if omit_bias_of is not None:
@@ -127,7 +135,8 @@ class BatchNorm(keras.layers.Layer):
         fused = self.fused and not together
         normalize = self._normalize_fused if fused else self._normalize
         if not self.num_classes:
-            return normalize(inputs, self.gain, self.bias, training, omitted)
+            outputs = normalize(inputs, self.gain, self.bias, training, omitted)
+            return then_relu.relu(outputs) if then_relu else outputs
         channels = inputs.shape[-1]
         outputs = normalize(
             inputs,
@@ -140,6 +149,8 @@ class BatchNorm(keras.layers.Layer):
             _rows(table, labels)[:, None, None, :]
             for table in self.tables(training)
         )  # [batch, 1, 1, channels], float32
+        if then_relu:
+            return then_relu.affine_relu(outputs, gain, bias, training)
         return shift(scale(outputs, gain), bias)
 
     def _normalize(self, inputs, gain, bias, training, omitted):

@@ -14,22 +14,22 @@ pooling):
   before the last one keep the higher resolution.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
 from sagan.layers.conv import Conv3x3, Conv5x5
 from sagan.layers.depthwise import DepthwiseConv3x3
+from sagan.layers.elementwise import Elementwise
 from sagan.layers.inception import Inception
 from sagan.layers.path import Path, Projection
 from sagan.layers.recalibration import Recalibration
-from sagan.layers.relu import relu
 
 BlockName = Literal["residual", "bottleneck", "separable", "inception", "nin"]
 
 
 class Recipes(NamedTuple):
-    """Recipes for the layers of a path, and its ReLU.
+    """Recipes for the layers of a path, and what is between them.
 
     All layers take `resample`.
     """
@@ -38,7 +38,7 @@ class Recipes(NamedTuple):
     conv5: partial
     depthwise: partial
     project: partial
-    relu: Callable
+    elementwise: Elementwise
 
 
 def _bottleneck(filters, up, down, make, norm=None, first=False, **options):
@@ -49,7 +49,7 @@ def _bottleneck(filters, up, down, make, norm=None, first=False, **options):
         make.conv(narrow, resample=up),
         make.project(filters, resample=down),
     )
-    return Path(stages, norm, first, make.relu, **options)
+    return Path(stages, norm, first, make.elementwise, **options)
 
 
 def _separable(filters, up, down, make, norm=None, first=False, **options):
@@ -60,7 +60,7 @@ def _separable(filters, up, down, make, norm=None, first=False, **options):
         make.depthwise(),
         make.project(filters, resample=down),
     )
-    return Path(stages, norm, first, make.relu, **options)
+    return Path(stages, norm, first, make.elementwise, **options)
 
 
 def _nin(filters, up, down, make, norm=None, first=False, **options):
@@ -70,7 +70,7 @@ def _nin(filters, up, down, make, norm=None, first=False, **options):
         make.project(filters),
         make.project(filters, resample=down),
     )
-    return Path(stages, norm, first, make.relu, **options)
+    return Path(stages, norm, first, make.elementwise, **options)
 
 
 _PATHS = {
@@ -88,7 +88,8 @@ def block_recipe(
     pointwise,
     kernel: Mapping[str, object],
     fused_resampling: bool,
-    relu: Callable = relu,
+    product_gradient: bool = True,
+    elementwise: Elementwise | None = None,
     **options,
 ) -> partial:
     """Returns the recipe for a network's blocks.
@@ -103,10 +104,16 @@ def block_recipe(
             an initializer of their own.
         fused_resampling: Whether resampling is merged into the layers of the
             main path.
-        relu: Function that computes the ReLU.
+        product_gradient: As for `Conv3x3`.
+        elementwise: As in `GeneratorBlock`.
         **options: Further arguments of the block.
     """
-    settings = {**kernel, "fused": fused_resampling}
+    elementwise = elementwise or Elementwise()
+    settings = {
+        **kernel,
+        "fused": fused_resampling,
+        "product_gradient": product_gradient,
+    }
     depthwise = {k: v for k, v in kernel.items() if k != "initializer"}
     conv = partial(Conv3x3, **settings)
     make = Recipes(
@@ -114,7 +121,7 @@ def block_recipe(
         partial(Conv5x5, **settings),
         partial(DepthwiseConv3x3, **depthwise),
         partial(Projection, fused=fused_resampling, pointwise=pointwise),
-        relu,
+        elementwise,
     )
     path = _PATHS.get(kind)
     return partial(
@@ -125,6 +132,6 @@ def block_recipe(
         recalibration=(
             partial(Recalibration, pointwise=pointwise) if recalibrate else None
         ),
-        relu=relu,
+        elementwise=elementwise,
         **options,
     )

@@ -9,8 +9,8 @@ import keras
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3, downsample, upsample
+from sagan.layers.elementwise import Elementwise
 from sagan.layers.pointwise import Pointwise
-from sagan.layers.relu import relu
 
 
 class GeneratorBlock(Composite, keras.layers.Layer):
@@ -31,7 +31,8 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         recalibration: Recipe for what ends the main path, or None.
         skip_bias: Whether training leaves out a bias before a norm, which
             cancels there; its gradient is zero, to rounding in any case.
-        relu: Function that computes the ReLU.
+        elementwise: Computes the ReLU and what comes with it; an
+            `Elementwise` by default.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: `[batch, 2 * height, 2 * width, filters]`.
@@ -49,11 +50,11 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         main_path=None,
         recalibration=None,
         skip_bias=True,
-        relu=relu,
+        elementwise=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.relu = relu
+        self.elementwise = elementwise or Elementwise()
         self.low_resolution_shortcut = low_resolution_shortcut
         self.skip_bias = skip_bias
         self.main_path = main_path and main_path(
@@ -73,22 +74,24 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         if self.recalibration:
             outputs = self.recalibration(outputs, training=training)
         if self.low_resolution_shortcut:
-            return outputs + upsample(self.shortcut(inputs, training=training))
+            shortcut = self.shortcut(inputs, training=training)
+            return self.elementwise.add_upsampled(outputs, shortcut, training)
         return outputs + self.shortcut(upsample(inputs), training=training)
 
     def _convolve(self, inputs, labels, training):
-        outputs = self.norm1(inputs, labels, training=training)
-        omit = training and self.skip_bias and self.conv1.use_bias
-        outputs = self.conv1(
-            self.relu(outputs), training=training, add_bias=not omit
+        outputs = self.norm1(
+            inputs, labels, training=training, then_relu=self.elementwise
         )
+        omit = training and self.skip_bias and self.conv1.use_bias
+        outputs = self.conv1(outputs, training=training, add_bias=not omit)
         outputs = self.norm2(
             outputs,
             labels,
             training=training,
             omit_bias_of=self.conv1 if omit else None,
+            then_relu=self.elementwise,
         )
-        return self.conv2(self.relu(outputs), training=training)
+        return self.conv2(outputs, training=training)
 
 
 class DiscriminatorBlock(keras.layers.Layer):
@@ -110,7 +113,8 @@ class DiscriminatorBlock(keras.layers.Layer):
         low_resolution_shortcut: Whether the pooling runs before the 1x1.
         main_path: As in `GeneratorBlock`.
         recalibration: As in `GeneratorBlock`.
-        relu: Function that computes the ReLU.
+        elementwise: Computes the ReLU and what comes with it; an
+            `Elementwise` by default.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: `[batch, height // 2, width // 2, filters]` with `down`,
@@ -130,11 +134,11 @@ class DiscriminatorBlock(keras.layers.Layer):
         low_resolution_shortcut=True,
         main_path=None,
         recalibration=None,
-        relu=relu,
+        elementwise=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.relu = relu
+        self.elementwise = elementwise or Elementwise()
         self.filters = filters
         self.down = down
         self.first = first
@@ -168,9 +172,11 @@ class DiscriminatorBlock(keras.layers.Layer):
         return outputs + self._shortcut(inputs, training)
 
     def _convolve(self, inputs, training):
-        outputs = inputs if self.first else self.relu(inputs)
-        outputs = self.conv1(outputs, training=training)
-        return self.conv2(self.relu(outputs), training=training)
+        outputs = inputs if self.first else self.elementwise.relu(inputs)
+        outputs = self.conv1(
+            outputs, training=training, then_relu=self.elementwise
+        )
+        return self.conv2(outputs, training=training)
 
     def _shortcut(self, inputs, training):
         if self.shortcut is None:

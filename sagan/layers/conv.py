@@ -11,6 +11,7 @@ the reference.
 import numpy as np
 import tensorflow as tf
 
+from sagan.layers.kernel_gradient import conv2d, conv2d_transpose
 from sagan.layers.spectral_norm import SpectralLayer
 
 
@@ -62,7 +63,7 @@ def _spread(kernel, taps):
     return tf.reshape(kernel, [size + 1, size + 1, c_in, c_out])
 
 
-def upsample_conv(inputs, kernel):
+def upsample_conv(inputs, kernel, products=None):
     """`conv(upsample(inputs))` as one transposed convolution.
 
     Args:
@@ -76,17 +77,10 @@ def upsample_conv(inputs, kernel):
     # A transposed convolution takes its kernel as [4, 4, c_out, c_in].
     kernel = tf.transpose(kernel, [0, 1, 3, 2])
     kernel = _spread(kernel, _up_taps(kernel.shape[0]))
-    shape = tf.shape(inputs)
-    return tf.nn.conv2d_transpose(
-        inputs,
-        tf.cast(kernel, inputs.dtype),
-        [shape[0], 2 * shape[1], 2 * shape[2], kernel.shape[2]],
-        strides=2,
-        padding="SAME",
-    )
+    return conv2d_transpose(inputs, tf.cast(kernel, inputs.dtype), products)
 
 
-def conv_downsample(inputs, kernel):
+def conv_downsample(inputs, kernel, products=None):
     """`downsample(conv(inputs))` as one stride-2 convolution.
 
     As two operations if height or width is unknown at tracing.
@@ -107,10 +101,10 @@ def conv_downsample(inputs, kernel):
     pad = [kernel.shape[0] // 2] * 2
     kernel = _spread(kernel, _down_taps(kernel.shape[0])) / 4.0
     kernel = tf.cast(kernel, inputs.dtype)
-    # SAME pads both sides of an even size equally, as the algebra requires; an
-    # odd size would get one pixel less.
-    even = all(side % 2 == 0 for side in size)
-    padding = "SAME" if even else [[0, 0], pad, pad, [0, 0]]
+    if all(side % 2 == 0 for side in size):
+        return conv2d(inputs, kernel, 2, products)
+    # SAME would pad an odd size by one pixel less than the algebra requires.
+    padding = [[0, 0], pad, pad, [0, 0]]
     return tf.nn.conv2d(inputs, kernel, strides=2, padding=padding)
 
 
@@ -122,6 +116,8 @@ class Conv3x3(SpectralLayer):
         resample: None, `"up"` (nearest 2x before the convolution) or `"down"`
             (2x2 average pooling after it).
         fused: Whether the resampling is merged into the convolution.
+        product_gradient: Whether the kernel's gradient is computed as matrix
+            products where that pays.
         **kwargs: `use_bias` and `spectral_norm` as for `SpectralLayer`; the
             spectral norm is always that of the plain kernel.
 
@@ -134,7 +130,14 @@ class Conv3x3(SpectralLayer):
 
     size = 3
 
-    def __init__(self, filters, resample=None, fused=True, **kwargs):
+    def __init__(
+        self,
+        filters,
+        resample=None,
+        fused=True,
+        product_gradient=True,
+        **kwargs,
+    ):
         super().__init__(filters, **kwargs)
         if resample not in (None, "up", "down"):
             raise ValueError(
@@ -142,23 +145,35 @@ class Conv3x3(SpectralLayer):
             )
         self.resample = resample
         self.fused = fused
+        self.product_gradient = product_gradient
 
     def build(self, input_shape):
         self.add_kernel((self.size, self.size, input_shape[-1]))
 
-    def call(self, inputs, training=False, add_bias=True):
+    def call(self, inputs, training=False, add_bias=True, then_relu=None):
+        """Convolves `inputs`.
+
+        Args:
+            inputs: As above.
+            training: Whether `u` keeps its power iteration.
+            add_bias: Whether the bias, and what follows, is applied.
+            then_relu: None, or the `Elementwise` whose ReLU follows.
+        """
         outputs = self._convolve(inputs, self.effective_kernel(training))
-        return self.add_bias(outputs) if add_bias else outputs
+        if not add_bias:
+            return outputs
+        return self.add_bias(outputs, then_relu, training)
 
     def _convolve(self, inputs, kernel):
+        products = None if self.product_gradient else False
         if self.fused and self.resample == "up":
-            return upsample_conv(inputs, kernel)
+            return upsample_conv(inputs, kernel, products)
         if self.fused and self.resample == "down":
-            return conv_downsample(inputs, kernel)
+            return conv_downsample(inputs, kernel, products)
         if self.resample == "up":
             inputs = upsample(inputs)
         kernel = tf.cast(kernel, self.compute_dtype)
-        outputs = tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+        outputs = conv2d(inputs, kernel, products=products)
         return downsample(outputs) if self.resample == "down" else outputs
 
 

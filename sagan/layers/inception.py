@@ -87,14 +87,14 @@ class Inception(Composite, keras.layers.Layer):
         resample = up or down
         self.norm = norm() if norm and not first else None
         self.first = first
-        self.relu = make.relu
+        self.elementwise = make.elementwise
         self.one = make.project(quarter, resample=resample)
         self.three, self.five = (
             Path(
                 (make.project(narrow), conv(wide, resample=resample)),
                 norm,
                 first=True,
-                relu=make.relu,
+                elementwise=make.elementwise,
                 skip_bias=skip_bias,
             )
             for conv, narrow, wide in (
@@ -106,9 +106,11 @@ class Inception(Composite, keras.layers.Layer):
 
     def call(self, inputs, labels=None, training=False):
         if self.norm:
-            inputs = self.norm(inputs, labels, training=training)
-        if not self.first:
-            inputs = self.relu(inputs)
+            inputs = self.norm(
+                inputs, labels, training=training, then_relu=self.elementwise
+            )
+        elif not self.first:
+            inputs = self.elementwise.relu(inputs)
         outputs = [
             self.one(inputs, training=training),
             self.three(inputs, labels, training=training),

@@ -4,8 +4,8 @@ import keras
 
 from sagan.layers.composite import Composite
 from sagan.layers.conv import downsample, upsample
+from sagan.layers.elementwise import Elementwise
 from sagan.layers.pointwise import Pointwise
-from sagan.layers.relu import relu
 
 
 class Projection(Composite, keras.layers.Layer):
@@ -54,7 +54,7 @@ class Path(Composite, keras.layers.Layer):
         stages: The layers.
         norm: Recipe for the batch norms, or None for none.
         first: Whether nothing comes before the first layer.
-        relu: Function that computes the ReLU.
+        elementwise: As in `GeneratorBlock`.
         skip_bias: As in `GeneratorBlock`, of each layer before a norm.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
@@ -66,14 +66,14 @@ class Path(Composite, keras.layers.Layer):
         stages,
         norm=None,
         first=False,
-        relu=relu,
+        elementwise=None,
         skip_bias=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.stages = tuple(stages)
         self.first = first
-        self.relu = relu
+        self.elementwise = elementwise or Elementwise()
         self.skip_bias = skip_bias
         self.norms = tuple(norm() for _ in self.stages[first:] if norm)
 
@@ -87,8 +87,10 @@ class Path(Composite, keras.layers.Layer):
                         labels,
                         training=training,
                         omit_bias_of=omitted,
+                        then_relu=self.elementwise,
                     )
-                outputs = self.relu(outputs)
+                else:
+                    outputs = self.elementwise.relu(outputs)
             last = i == len(self.stages) - 1
             omit = training and self.skip_bias and self.norms and not last
             omitted = stage if omit else None

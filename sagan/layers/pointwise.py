@@ -15,6 +15,7 @@ import string
 import keras
 import tensorflow as tf
 
+from sagan.layers.device import on_cpu
 from sagan.layers.spectral_norm import SpectralLayer, kernel_layers
 
 
@@ -111,10 +112,10 @@ def choose_implementation() -> str:
     """Returns what `"auto"` stands for on this machine.
 
     On a CPU `gemm`, which docs/benchmarks shows among the fastest at nearly
-    every shape of a network, and right on every processor tried. On a GPU,
+    every shape of a network, and right on every processor tried. Elsewhere,
     where nothing has been measured, the framework's own convolution.
     """
-    return "conv2d" if tf.config.list_physical_devices("GPU") else "gemm"
+    return "gemm" if on_cpu() else "conv2d"
 
 
 class Pointwise(SpectralLayer):

@@ -6,6 +6,8 @@ int16 with vector instructions.
 
 import tensorflow as tf
 
+from sagan.layers.device import on_cpu
+
 # Bits of a NaN without a sign, and of minus infinity: as unsigned numbers, only
 # the NaN with a sign are above that.
 _NAN = 0x7FC0
@@ -21,7 +23,7 @@ def relu(inputs):
     Args:
         inputs: Any shape, float.
     """
-    if inputs.dtype != tf.bfloat16 or tf.config.list_physical_devices("GPU"):
+    if inputs.dtype != tf.bfloat16 or not on_cpu():
         return tf.nn.relu(inputs)
     with tf.name_scope("relu"):
         return _integer_relu(inputs)

@@ -52,7 +52,8 @@ def spectral_normalize(kernel, u, epsilon=1e-12):
         u,
     )
     sigma = tf.reduce_sum(projected * u)
-    return kernel / tf.maximum(sigma, epsilon), u
+    # One division, and none of a whole kernel in the gradient.
+    return kernel * (1.0 / tf.maximum(sigma, epsilon)), u
 
 
 class SpectralLayer(keras.layers.Layer):
@@ -112,11 +113,20 @@ class SpectralLayer(keras.layers.Layer):
                 autocast=False,
             )
 
-    def add_bias(self, outputs):
-        """Returns `outputs` plus the bias, if there is one."""
+    def add_bias(self, outputs, then_relu=None, training=False):
+        """Returns `outputs` plus the bias, if there is one.
+
+        Args:
+            outputs: `[..., filters]`, float.
+            then_relu: None, or the `Elementwise` whose ReLU follows.
+            training: Whether the two may be one pass.
+        """
         if not self.use_bias:
-            return outputs
-        return shift(outputs, tf.convert_to_tensor(self.bias))
+            return then_relu.relu(outputs) if then_relu else outputs
+        bias = tf.convert_to_tensor(self.bias)
+        if then_relu:
+            return then_relu.affine_relu(outputs, None, bias, training)
+        return shift(outputs, bias)
 
     def effective_kernel(self, training=False):
         """Returns the kernel as applied, float32, shaped like `kernel`.

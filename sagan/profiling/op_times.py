@@ -17,6 +17,8 @@ from sagan.profiling.timing import wait
 
 # What the profiler calls an operation: its name, a colon, its type.
 _OPERATION = re.compile(r"([\w./-]+):(\w+)")
+# What XLA makes of the elementwise operations of layers/one_pass.py.
+_FUSION = re.compile(r"[\w.]*fusion[\w.]*")
 # In the types of convolutions and matrix products, also those of oneDNN.
 _PRODUCT = re.compile(r"Conv2D|MatMul|Einsum|Conv3D|Dot")
 
@@ -60,6 +62,8 @@ def seconds_by_part(
                 part.products += seconds / calls
             else:
                 part.rest += seconds / calls
+    if not any(part.products for part in sums.values()):
+        return {}
     return {part: sums[part] for part in PARTS if part in sums}
 
 
@@ -78,10 +82,14 @@ def _operations(folder) -> Iterator[tuple[str, str, float]]:
     for plane in planes or space.planes:
         for line in plane.lines:
             for event in line.events:
-                operation = _OPERATION.fullmatch(_name(plane, event))
+                name = _name(plane, event)
+                operation = _OPERATION.fullmatch(name)
                 # A call's own time contains that of what it calls.
+                seconds = event.duration_ps / 1e12
                 if operation and not operation[2].endswith("PartitionedCall"):
-                    yield *operation.groups(), event.duration_ps / 1e12
+                    yield *operation.groups(), seconds
+                elif _FUSION.fullmatch(name):
+                    yield "relu", name, seconds
 
 
 def _name(plane, event):

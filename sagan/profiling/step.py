@@ -23,7 +23,9 @@ REWRITES = {
     "fused_norm": ("build_generator",),
     "joint_batch": ("train",),
     "skip_bias": ("build_generator",),
+    "product_gradient": ("build_generator", "build_discriminator"),
     "integer_relu": ("build_generator", "build_discriminator"),
+    "one_pass": ("build_generator", "build_discriminator"),
     "fused_adam": ("make_optimizers",),
 }
 

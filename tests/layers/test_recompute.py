@@ -92,7 +92,7 @@ def test_a_graph_holds_less_and_computes_the_same():
     )
     assert same == filters > 0
     # By the graph: what an allocator holds depends on what it held before.
-    assert peak_bytes(graphs[1]) < 0.8 * peak_bytes(graphs[0])
+    assert peak_bytes(graphs[1]) < 0.9 * peak_bytes(graphs[0])
 
 
 def test_xla_computes_the_same(request):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sagan.layers.conv import conv_downsample, upsample_conv
 from sagan.layers.depthwise import depthwise_conv
+from sagan.layers.kernel_gradient import conv2d
 from sagan.layers.numerics.exact import (
     POOLED,
     UPSAMPLED,
@@ -186,14 +187,14 @@ def _results(operation, inputs, kernel, direction):
 def _apply(operation, inputs, kernel):
     name = operation.name
     if name == UP:
-        return upsample_conv(inputs, kernel)
+        return upsample_conv(inputs, kernel, operation.products)
     if name == DOWN:
-        return conv_downsample(inputs, kernel)
+        return conv_downsample(inputs, kernel, operation.products)
     if name == DEPTHWISE:
         return depthwise_conv(inputs, kernel)
     kernel = tf.cast(kernel, inputs.dtype)
     if name in (CONV, CONV5):
-        return tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+        return conv2d(inputs, kernel, products=operation.products)
     if name == BIAS:
         layer = SpectralLayer(inputs.shape[-1], dtype=operation.dtype)
         layer.bias = kernel

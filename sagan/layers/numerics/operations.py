@@ -7,6 +7,7 @@ import math
 from sagan.layers.attention import SelfAttention
 from sagan.layers.conv import Conv3x3, Conv5x5
 from sagan.layers.depthwise import DepthwiseConv3x3
+from sagan.layers.kernel_gradient import pays
 from sagan.layers.pointwise import Pointwise
 
 CONV, CONV5 = "3x3 convolution", "5x5 convolution"
@@ -32,12 +33,14 @@ class Operation:
         dtype: Dtype of the computation.
         inputs: `(batch, height, width, channels)`.
         kernel: `(k, k, channels // groups, filters)`; `(channels,)` for a bias.
+        products: Whether the kernel's gradient is computed as products.
     """
 
     name: str
     dtype: str
     inputs: tuple[int, int, int, int]
     kernel: tuple[int, ...]
+    products: bool = False
 
     def __str__(self):
         return "x".join(map(str, self.inputs)) + f"->{self.kernel[-1]}"
@@ -80,7 +83,7 @@ def network_operations(network, images: int) -> list[Operation]:
     """
     largest = {}
     for operation in _operations(network, images):
-        key = operation.name, operation.dtype, operation.kernel
+        key = *_kind(operation), operation.kernel
         if key not in largest or operation.inputs > largest[key].inputs:
             largest[key] = operation
     found = sorted(map(_cut, largest.values()), key=_kind)
@@ -96,7 +99,7 @@ def network_operations(network, images: int) -> list[Operation]:
 
 
 def _kind(operation):
-    return operation.name, operation.dtype
+    return operation.name, operation.dtype, operation.products
 
 
 def _operations(network, images):
@@ -114,6 +117,7 @@ def _operations(network, images):
                 dtype=layer.compute_dtype,
                 inputs=operation.outputs,
                 kernel=(layer.filters,),
+                products=False,
             )
 
 
@@ -132,7 +136,12 @@ def _operation(layer, images):
         if layer.resample == "up":
             height, width = 2 * height, 2 * width
     inputs = (images, height, width, channels)
-    return Operation(name, dtype, inputs, tuple(layer.kernel.shape))
+    operation = Operation(name, dtype, inputs, tuple(layer.kernel.shape))
+    if getattr(layer, "product_gradient", False):
+        positions = math.prod(inputs[:3]) // (4 if name == DOWN else 1)
+        products = pays(dtype, positions, operation.kernel)
+        operation = dataclasses.replace(operation, products=products)
+    return operation
 
 
 def _fused(attention, images):
