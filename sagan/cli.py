@@ -115,9 +115,6 @@ def start_tensorflow():
         gpus = tf.config.list_physical_devices("GPU")
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
-    # The remapper merges operations for inference. On a training step it
-    # gives up with an error line, and costs nothing to leave out.
-    tf.config.optimizer.set_experimental_options({"remapping": False})
     if not gpus and os.path.exists("/proc/driver/nvidia/version"):
         logging.warning(
             "This machine has an NVIDIA driver, but TensorFlow finds no GPU "

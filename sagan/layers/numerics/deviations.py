@@ -180,11 +180,12 @@ def _results(operation, inputs, kernel, direction):
     """Returns outputs and gradients, computed by the networks' own code."""
     with tf.GradientTape() as tape:
         tape.watch((inputs, kernel))
-        outputs = _apply(operation, inputs, kernel)
+        outputs = apply_operation(operation, inputs, kernel)
     return outputs, *tape.gradient(outputs, (inputs, kernel), direction)
 
 
-def _apply(operation, inputs, kernel):
+def apply_operation(operation, inputs, kernel):
+    """Applies an `Operation` as the networks do."""
     name = operation.name
     if name == UP:
         return upsample_conv(inputs, kernel, operation.products)

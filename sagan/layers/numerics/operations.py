@@ -108,7 +108,7 @@ def _operations(network, images):
             yield _fused(layer, images)
         if not isinstance(layer, Pointwise | Conv3x3 | DepthwiseConv3x3):
             continue
-        operation = _operation(layer, images)
+        operation = layer_operation(layer, images)
         yield operation
         if layer.use_bias:
             yield dataclasses.replace(
@@ -121,8 +121,13 @@ def _operations(network, images):
             )
 
 
-def _operation(layer, images):
-    """Returns the operation of a layer, without its bias."""
+def layer_operation(layer, images):
+    """Returns the `Operation` of a layer, without its bias.
+
+    Args:
+        layer: A built `Pointwise`, `Conv3x3` or `DepthwiseConv3x3`.
+        images: Number of images in a call.
+    """
     _, height, width, channels = layer.get_build_config()["input_shape"]
     dtype = layer.compute_dtype
     if isinstance(layer, Pointwise):
@@ -147,7 +152,7 @@ def _operation(layer, images):
 def _fused(attention, images):
     """Returns the product of f, g and h with their concatenated kernels."""
     layers = attention.f, attention.g, attention.h
-    operation = _operation(attention.f, images)
+    operation = layer_operation(attention.f, images)
     filters = sum(layer.filters for layer in layers)
     return dataclasses.replace(
         operation, kernel=(*operation.kernel[:3], filters)
