@@ -59,6 +59,8 @@ def benchmark(
             "dtype": operation.dtype,
             "convolution": operation.name,
             "shape": str(operation),
+            "positions": operation.fewest_positions,
+            "channels": min(operation.kernel[2:]),
             "rule": "products" if operation.products else "framework",
         }
         for name, timing in timings.items():

@@ -1,5 +1,8 @@
 """Kernel gradients as products: those of the framework's convolution."""
 
+import csv
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +10,8 @@ import tensorflow as tf
 from sagan.layers import kernel_gradient
 from sagan.layers.kernel_gradient import conv2d, conv2d_transpose, pays
 
+ROOT = pathlib.Path(__file__).parents[2]
+TABLES = sorted((ROOT / "docs/benchmarks").glob("kernel_gradient_*.csv"))
 # Of one rounding to the dtype, which is all that a right sum may add.
 ROUNDING = {"float32": 1e-6, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 # Size of the kernel, stride, and height and width that are not equal.
@@ -126,3 +131,27 @@ def test_an_unknown_number_of_images_is_left_to_the_framework(
     expected = gradients(convolve, inputs, kernel, *arguments)
     for one, other in zip(found(inputs), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_the_rule_is_as_fast_as_either_form_as_measured(table):
+    """Summed over the layers of a network."""
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    seconds = {
+        form: sum(float(row[form]) for row in rows)
+        for form in ("framework", "products")
+    }
+    ruled = sum(float(row[row["rule"]]) for row in rows)
+    assert ruled <= 1.02 * min(seconds.values())
+    # No layer loses more than the machine's noise.
+    for row in rows:
+        channels = int(row["channels"])
+        products = pays(row["dtype"], int(row["positions"]), [channels] * 4)
+        assert row["rule"] == ("products" if products else "framework")
+        lost = float(row[row["rule"]]) / float(row["framework"])
+        assert lost <= 1.1, row["shape"]
+
+
+def test_tables_are_there():
+    assert len(TABLES) >= 4

@@ -65,6 +65,11 @@ class Operation:
         return math.prod(shape[:3])
 
     @property
+    def fewest_positions(self) -> int:
+        """Number of positions of the inputs or of the outputs."""
+        return min(math.prod(self.inputs[:3]), math.prod(self.outputs[:3]))
+
+    @property
     def work(self) -> int:
         return self.positions * math.prod(self.kernel)
 
@@ -143,7 +148,7 @@ def layer_operation(layer, images):
     inputs = (images, height, width, channels)
     operation = Operation(name, dtype, inputs, tuple(layer.kernel.shape))
     if getattr(layer, "product_gradient", False):
-        positions = math.prod(inputs[:3]) // (4 if name == DOWN else 1)
+        positions = operation.fewest_positions
         products = pays(dtype, positions, operation.kernel)
         operation = dataclasses.replace(operation, products=products)
     return operation
