@@ -137,7 +137,7 @@ def build_discriminator(
     low_resolution_shortcut: bool = True,
     product_gradient: bool = True,
     integer_relu: bool = True,
-    one_pass: bool = True,
+    fused_elementwise: bool = True,
     recompute: bool = False,
     precision: Precision = "float32",
 ) -> Discriminator:
@@ -163,9 +163,9 @@ def build_discriminator(
             as matrix products where that pays.
         integer_relu: Whether the ReLU of bfloat16 on a CPU is a maximum of
             integers.
-        one_pass: Whether training on a CPU computes ReLU after a gain or a
-            bias, and sums with up-sampled shortcuts, in one pass where that
-            pays.
+        fused_elementwise: Whether training on a CPU computes ReLU after a gain
+            or a bias, and sums with up-sampled shortcuts, as one operation
+            where that pays.
         recompute: Whether the backward pass recomputes activations.
         precision: Dtype policy.
 
@@ -173,7 +173,7 @@ def build_discriminator(
         ValueError: If a value is not among the possible ones.
     """
     check_size(DISCRIMINATOR_WIDTHS, image_size, attention_resolutions)
-    elementwise = Elementwise(integer_relu, one_pass)
+    elementwise = Elementwise(integer_relu, fused_elementwise)
     kernel = {"spectral_norm": spectral_norm, "initializer": initializer}
     conv = partial(Conv3x3, product_gradient=product_gradient, **kernel)
     pointwise = partial(Pointwise, implementation=pointwise, **kernel)

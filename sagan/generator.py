@@ -153,7 +153,7 @@ def build_generator(
     low_resolution_shortcut: bool = True,
     product_gradient: bool = True,
     integer_relu: bool = True,
-    one_pass: bool = True,
+    fused_elementwise: bool = True,
     skip_bias: bool = True,
     fused_norm: bool = True,
     batch_norm: Literal["per_replica", "synchronized"] = "per_replica",
@@ -192,9 +192,9 @@ def build_generator(
             as matrix products where that pays.
         integer_relu: Whether the ReLU of bfloat16 on a CPU is a maximum of
             integers.
-        one_pass: Whether training on a CPU computes ReLU after a gain or a
-            bias, and sums with up-sampled shortcuts, in one pass where that
-            pays.
+        fused_elementwise: Whether training on a CPU computes ReLU after a gain
+            or a bias, and sums with up-sampled shortcuts, as one operation
+            where that pays.
         skip_bias: Whether training leaves out biases that batch norm cancels.
         fused_norm: Whether batch norm uses the framework's fused kernel.
         batch_norm: Moments that normalise in training on several replicas:
@@ -209,7 +209,7 @@ def build_generator(
         ValueError: If a value is not among the possible ones.
     """
     check_size(GENERATOR_WIDTHS, image_size, attention_resolutions)
-    elementwise = Elementwise(integer_relu, one_pass)
+    elementwise = Elementwise(integer_relu, fused_elementwise)
     norm = partial(
         BatchNorm, fused=fused_norm, synchronized=batch_norm == "synchronized"
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from sagan.layers.fused_elementwise import fusing
 from sagan.layers.spectral_norm import spectral_layers
 
 
@@ -62,10 +63,11 @@ def gradients_of(
     """
 
     def compute(*batch):
-        with tf.GradientTape() as tape:
-            value, scalars = loss(*batch)
-            scaled = scale_loss(value)
-        gradients = tape.gradient(scaled, network.trainable_variables)
+        with fusing():
+            with tf.GradientTape() as tape:
+                value, scalars = loss(*batch)
+                scaled = scale_loss(value)
+            gradients = tape.gradient(scaled, network.trainable_variables)
         # The gradient of a class table has one slice per image. Adam would
         # square the slices of a class before summing them.
         return [tf.convert_to_tensor(g) for g in gradients], scalars

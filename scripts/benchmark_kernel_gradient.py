@@ -4,8 +4,9 @@
   python scripts/benchmark_kernel_gradient.py --gin_config=configs/celeba.gin \\
     --gin_config=configs/mixed_bfloat16.gin --batch_size=8 --out=results
 
-Writes kernel_gradient_NAME.csv to --out, and prints how long the layers of both
-networks take in either form and by the rule of `layers/kernel_gradient.py`.
+Writes kernel_gradient_NAME.csv to --out, and prints how long all distinct
+layers of both networks take in either form and by the rule of
+`layers/kernel_gradient.py`.
 """
 
 import pathlib

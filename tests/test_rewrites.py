@@ -10,8 +10,9 @@ from tiny_gan import make_batch, make_gan, reset, values
 
 from sagan.discriminator import build_discriminator
 from sagan.generator import build_generator
-from sagan.layers import kernel_gradient, one_pass
+from sagan.layers import fused_elementwise, kernel_gradient
 from sagan.layers.batch_norm import BatchNorm
+from sagan.layers.fused_elementwise import fusing
 from sagan.layers.pointwise import IMPLEMENTATIONS
 from sagan.profiling.step import REWRITES
 
@@ -134,10 +135,24 @@ def test_forms_for_large_networks_are_the_plain_network(
     kind, plain, monkeypatch
 ):
     """Those that pay at no size of a test, here at every size."""
-    monkeypatch.setattr(one_pass, "_FEWEST_NUMBERS", 1)
+    monkeypatch.setattr(fused_elementwise, "_FEWEST_NUMBERS", 1)
+    for module in (fused_elementwise, kernel_gradient):
+        monkeypatch.setattr(module, "on_cpu", lambda: True)
     monkeypatch.setattr(kernel_gradient, "pays", lambda *_: True)
-    network = build(kind, on=("product_gradient", "one_pass"))
-    check_equal(network, plain(kind, True), True, run=tf.function(results))
+    network = build(kind, on=SWITCHES[kind])
+    with fusing():
+        run = tf.function(results, autograph=False)
+        check_equal(network, plain(kind, True), training=True, run=run)
+        graph = run.get_concrete_function(network, True).graph
+    types = [operation.type for operation in graph.get_operations()]
+    assert "PartitionedCall" in types
+    # Of pointwise layers only.
+    sizes = {
+        operation.outputs[0].shape[0]
+        for operation in graph.get_operations()
+        if operation.type == "Conv2DBackpropFilter"
+    }
+    assert sizes == {1}
 
 
 def test_switches_reach_the_layers():
@@ -151,6 +166,14 @@ def test_switches_reach_the_layers():
         assert [layer.fused for layer in norms] == [expected] * 7
         assert not network.blocks[0].conv1.fused
         assert not network.blocks[0].low_resolution_shortcut
+    network = build("generator", on=("product_gradient",))
+    convolutions = [network.conv, network.blocks[0].conv1]
+    assert all(layer.product_gradient for layer in convolutions)
+    assert not network.elementwise.fused
+    network = build("generator", on=("fused_elementwise",))
+    assert network.elementwise.fused
+    assert network.blocks[0].elementwise.fused
+    assert not network.blocks[0].conv1.product_gradient
     network = build("discriminator", on=("fused_resampling",))
     assert network.blocks[0].conv2.fused
     assert not network.blocks[1].pool_first

@@ -48,10 +48,10 @@ def feature_maps(
         )
     seen = []
 
-    def record(layer, call, features, *args, **kwargs):
+    def record(layer, call, features, *args, elementwise=None, **kwargs):
         outputs = call(features, *args, **kwargs)
         seen.extend((features, outputs))
-        return outputs
+        return elementwise.relu(outputs) if elementwise else outputs
 
     with wrapped([layers[name]], "call", record):
         returned = network(inputs, labels, training=False)

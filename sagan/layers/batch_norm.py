@@ -113,7 +113,7 @@ class BatchNorm(keras.layers.Layer):
         labels=None,
         training=False,
         omit_bias_of=None,
-        then_relu=None,
+        elementwise=None,
     ):
         """Normalises `inputs`.
 
@@ -124,7 +124,7 @@ class BatchNorm(keras.layers.Layer):
             omit_bias_of: In training, the layer before if it did not add its
                 bias, which cancels, except in the moving mean. A layer, as
                 Keras would round a tensor to the compute dtype.
-            then_relu: None, or the `Elementwise` whose ReLU follows.
+            elementwise: None, or the `Elementwise` whose ReLU follows.
         """
         omitted = None
         if omit_bias_of is not None:
@@ -136,7 +136,7 @@ class BatchNorm(keras.layers.Layer):
         normalize = self._normalize_fused if fused else self._normalize
         if not self.num_classes:
             outputs = normalize(inputs, self.gain, self.bias, training, omitted)
-            return then_relu.relu(outputs) if then_relu else outputs
+            return elementwise.relu(outputs) if elementwise else outputs
         channels = inputs.shape[-1]
         outputs = normalize(
             inputs,
@@ -149,8 +149,8 @@ class BatchNorm(keras.layers.Layer):
             _rows(table, labels)[:, None, None, :]
             for table in self.tables(training)
         )  # [batch, 1, 1, channels], float32
-        if then_relu:
-            return then_relu.affine_relu(outputs, gain, bias, training)
+        if elementwise:
+            return elementwise.affine_relu(outputs, gain, bias)
         return shift(scale(outputs, gain), bias)
 
     def _normalize(self, inputs, gain, bias, training, omitted):

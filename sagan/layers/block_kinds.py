@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from sagan.layers.conv import Conv3x3, Conv5x5
 from sagan.layers.depthwise import DepthwiseConv3x3
-from sagan.layers.elementwise import Elementwise
+from sagan.layers.elementwise import ELEMENTWISE, Elementwise
 from sagan.layers.inception import Inception
 from sagan.layers.path import Path, Projection
 from sagan.layers.recalibration import Recalibration
@@ -89,7 +89,7 @@ def block_recipe(
     kernel: Mapping[str, object],
     fused_resampling: bool,
     product_gradient: bool = True,
-    elementwise: Elementwise | None = None,
+    elementwise: Elementwise = ELEMENTWISE,
     **options,
 ) -> partial:
     """Returns the recipe for a network's blocks.
@@ -108,7 +108,6 @@ def block_recipe(
         elementwise: As in `GeneratorBlock`.
         **options: Further arguments of the block.
     """
-    elementwise = elementwise or Elementwise()
     settings = {
         **kernel,
         "fused": fused_resampling,

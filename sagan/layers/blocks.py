@@ -9,7 +9,7 @@ import keras
 from sagan.layers.batch_norm import BatchNorm
 from sagan.layers.composite import Composite
 from sagan.layers.conv import Conv3x3, downsample, upsample
-from sagan.layers.elementwise import Elementwise
+from sagan.layers.elementwise import ELEMENTWISE
 from sagan.layers.pointwise import Pointwise
 
 
@@ -31,8 +31,7 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         recalibration: Recipe for what ends the main path, or None.
         skip_bias: Whether training leaves out a bias before a norm, which
             cancels there; its gradient is zero, to rounding in any case.
-        elementwise: Computes the ReLU and what comes with it; an
-            `Elementwise` by default.
+        elementwise: Computes the ReLU and what comes with it.
 
     Input shape: `[batch, height, width, channels]`, and labels `[batch]`.
     Output shape: `[batch, 2 * height, 2 * width, filters]`.
@@ -50,11 +49,11 @@ class GeneratorBlock(Composite, keras.layers.Layer):
         main_path=None,
         recalibration=None,
         skip_bias=True,
-        elementwise=None,
+        elementwise=ELEMENTWISE,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.elementwise = elementwise or Elementwise()
+        self.elementwise = elementwise
         self.low_resolution_shortcut = low_resolution_shortcut
         self.skip_bias = skip_bias
         self.main_path = main_path and main_path(
@@ -75,12 +74,12 @@ class GeneratorBlock(Composite, keras.layers.Layer):
             outputs = self.recalibration(outputs, training=training)
         if self.low_resolution_shortcut:
             shortcut = self.shortcut(inputs, training=training)
-            return self.elementwise.add_upsampled(outputs, shortcut, training)
+            return self.elementwise.add_upsampled(outputs, shortcut)
         return outputs + self.shortcut(upsample(inputs), training=training)
 
     def _convolve(self, inputs, labels, training):
         outputs = self.norm1(
-            inputs, labels, training=training, then_relu=self.elementwise
+            inputs, labels, training=training, elementwise=self.elementwise
         )
         omit = training and self.skip_bias and self.conv1.use_bias
         outputs = self.conv1(outputs, training=training, add_bias=not omit)
@@ -89,7 +88,7 @@ class GeneratorBlock(Composite, keras.layers.Layer):
             labels,
             training=training,
             omit_bias_of=self.conv1 if omit else None,
-            then_relu=self.elementwise,
+            elementwise=self.elementwise,
         )
         return self.conv2(outputs, training=training)
 
@@ -113,8 +112,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         low_resolution_shortcut: Whether the pooling runs before the 1x1.
         main_path: As in `GeneratorBlock`.
         recalibration: As in `GeneratorBlock`.
-        elementwise: Computes the ReLU and what comes with it; an
-            `Elementwise` by default.
+        elementwise: Computes the ReLU and what comes with it.
 
     Input shape: `[batch, height, width, channels]`, float.
     Output shape: `[batch, height // 2, width // 2, filters]` with `down`,
@@ -134,11 +132,11 @@ class DiscriminatorBlock(keras.layers.Layer):
         low_resolution_shortcut=True,
         main_path=None,
         recalibration=None,
-        elementwise=None,
+        elementwise=ELEMENTWISE,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.elementwise = elementwise or Elementwise()
+        self.elementwise = elementwise
         self.filters = filters
         self.down = down
         self.first = first
@@ -174,7 +172,7 @@ class DiscriminatorBlock(keras.layers.Layer):
     def _convolve(self, inputs, training):
         outputs = inputs if self.first else self.elementwise.relu(inputs)
         outputs = self.conv1(
-            outputs, training=training, then_relu=self.elementwise
+            outputs, training=training, elementwise=self.elementwise
         )
         return self.conv2(outputs, training=training)
 

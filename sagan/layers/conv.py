@@ -150,19 +150,20 @@ class Conv3x3(SpectralLayer):
     def build(self, input_shape):
         self.add_kernel((self.size, self.size, input_shape[-1]))
 
-    def call(self, inputs, training=False, add_bias=True, then_relu=None):
+    def call(self, inputs, training=False, add_bias=True, elementwise=None):
         """Convolves `inputs`.
 
         Args:
             inputs: As above.
             training: Whether `u` keeps its power iteration.
-            add_bias: Whether the bias, and what follows, is applied.
-            then_relu: None, or the `Elementwise` whose ReLU follows.
+            add_bias: Whether the bias is added.
+            elementwise: None, or the `Elementwise` whose ReLU follows the
+                bias.
         """
         outputs = self._convolve(inputs, self.effective_kernel(training))
         if not add_bias:
             return outputs
-        return self.add_bias(outputs, then_relu, training)
+        return self.add_bias(outputs, elementwise)
 
     def _convolve(self, inputs, kernel):
         products = None if self.product_gradient else False

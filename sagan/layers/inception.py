@@ -107,7 +107,7 @@ class Inception(Composite, keras.layers.Layer):
     def call(self, inputs, labels=None, training=False):
         if self.norm:
             inputs = self.norm(
-                inputs, labels, training=training, then_relu=self.elementwise
+                inputs, labels, training=training, elementwise=self.elementwise
             )
         elif not self.first:
             inputs = self.elementwise.relu(inputs)

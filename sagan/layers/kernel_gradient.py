@@ -11,11 +11,10 @@ import tensorflow as tf
 
 from sagan.layers.device import on_cpu
 
-# Up to so many positions for each channel the products have not been slower
+# Up to so many positions for each channel the products have not been slower;
+# float16, which CPUs are slow in anyway, is taken for bfloat16
 # (docs/performance.md).
 _POSITIONS_PER_CHANNEL = {"float32": 4, "bfloat16": 32, "float16": 32}
-# Counts the backward pass among the 3x3 convolutions of a step.
-_SCOPE = "conv3x3"
 
 
 def pays(dtype: str, positions: int, kernel_shape) -> bool:
@@ -28,7 +27,7 @@ def pays(dtype: str, positions: int, kernel_shape) -> bool:
         kernel_shape: `[size, size, channels, filters]`.
     """
     per_channel = positions / min(kernel_shape[2:])
-    return on_cpu() and per_channel <= _POSITIONS_PER_CHANNEL[dtype]
+    return on_cpu() and per_channel <= _POSITIONS_PER_CHANNEL.get(dtype, 0)
 
 
 def conv2d(inputs, kernel, stride=1, products=None):
@@ -52,11 +51,14 @@ def conv2d(inputs, kernel, stride=1, products=None):
     @tf.custom_gradient
     def convolve(inputs, kernel):
         def backward(gradient):
-            with tf.name_scope(_SCOPE):
-                d_inputs = tf.nn.conv2d_transpose(
-                    gradient, kernel, inputs.shape, stride, "SAME"
-                )
-                size = kernel.shape[0]
+            size = kernel.shape[0]
+            with _scope(size):
+                if stride == 2:
+                    d_inputs = conv2d_transpose(gradient, kernel, products=True)
+                else:
+                    d_inputs = tf.nn.conv2d_transpose(
+                        gradient, kernel, inputs.shape, 1, "SAME"
+                    )
                 return d_inputs, _products(inputs, gradient, size, stride)
 
         return tf.nn.conv2d(inputs, kernel, stride, "SAME"), backward
@@ -86,9 +88,10 @@ def conv2d_transpose(inputs, kernel, products=None):
     @tf.custom_gradient
     def convolve(inputs, kernel):
         def backward(gradient):
-            with tf.name_scope(_SCOPE):
-                d_inputs = tf.nn.conv2d(gradient, kernel, 2, "SAME")
-                return d_inputs, _products(gradient, inputs, kernel.shape[0], 2)
+            size = kernel.shape[0]
+            with _scope(size):
+                d_inputs = conv2d(gradient, kernel, 2, products=True)
+                return d_inputs, _products(gradient, inputs, size, 2)
 
         outputs = tf.nn.conv2d_transpose(inputs, kernel, shape, 2, "SAME")
         return outputs, backward
@@ -105,6 +108,11 @@ def _use_products(products, shape, kernel, stride):
     return products
 
 
+def _scope(size):
+    """Counts the backward pass of a kernel with its forward pass."""
+    return tf.name_scope("conv3x3" if size < 5 else "conv5x5")
+
+
 def _products(inputs, gradient, size, stride):
     """Returns the gradient of a kernel: `[size, size, channels, filters]`.
 
@@ -119,7 +127,8 @@ def _products(inputs, gradient, size, stride):
         stride: 1 or 2.
     """
     batch, height, width, channels = inputs.shape
-    _, rows, columns, filters = gradient.shape
+    rows, columns = height // stride, width // stride
+    filters = gradient.shape[-1]
     pad = (size - 1) // 2
     height, width = height + 2 * pad, width + 2 * pad
     inputs = tf.reshape(

@@ -4,7 +4,7 @@ import keras
 
 from sagan.layers.composite import Composite
 from sagan.layers.conv import downsample, upsample
-from sagan.layers.elementwise import Elementwise
+from sagan.layers.elementwise import ELEMENTWISE
 from sagan.layers.pointwise import Pointwise
 
 
@@ -66,14 +66,14 @@ class Path(Composite, keras.layers.Layer):
         stages,
         norm=None,
         first=False,
-        elementwise=None,
+        elementwise=ELEMENTWISE,
         skip_bias=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.stages = tuple(stages)
         self.first = first
-        self.elementwise = elementwise or Elementwise()
+        self.elementwise = elementwise
         self.skip_bias = skip_bias
         self.norms = tuple(norm() for _ in self.stages[first:] if norm)
 
@@ -87,7 +87,7 @@ class Path(Composite, keras.layers.Layer):
                         labels,
                         training=training,
                         omit_bias_of=omitted,
-                        then_relu=self.elementwise,
+                        elementwise=self.elementwise,
                     )
                 else:
                     outputs = self.elementwise.relu(outputs)

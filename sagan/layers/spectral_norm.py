@@ -113,19 +113,18 @@ class SpectralLayer(keras.layers.Layer):
                 autocast=False,
             )
 
-    def add_bias(self, outputs, then_relu=None, training=False):
+    def add_bias(self, outputs, elementwise=None):
         """Returns `outputs` plus the bias, if there is one.
 
         Args:
             outputs: `[..., filters]`, float.
-            then_relu: None, or the `Elementwise` whose ReLU follows.
-            training: Whether the two may be one pass.
+            elementwise: None, or the `Elementwise` whose ReLU follows.
         """
         if not self.use_bias:
-            return then_relu.relu(outputs) if then_relu else outputs
+            return elementwise.relu(outputs) if elementwise else outputs
         bias = tf.convert_to_tensor(self.bias)
-        if then_relu:
-            return then_relu.affine_relu(outputs, None, bias, training)
+        if elementwise:
+            return elementwise.affine_relu(outputs, None, bias)
         return shift(outputs, bias)
 
     def effective_kernel(self, training=False):

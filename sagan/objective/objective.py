@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from sagan.layers.fused_elementwise import fusing
 from sagan.layers.precision import in_float32
 from sagan.layers.spectral_norm import kernel_layers
 from sagan.losses import LOSSES, Loss, LossName
@@ -109,7 +110,7 @@ class Objective:
             )
 
         def penalties():
-            with in_float32(discriminator):
+            with in_float32(discriminator), fusing(False):
                 return [penalty(name) for name in names]
 
         values = tf.cond(

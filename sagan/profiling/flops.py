@@ -106,10 +106,12 @@ def part_of(name: str, kind: str) -> str:
     scopes = {
         re.sub(r"(_\d+)+$", "", scope) for scope in name.lower().split("/")
     }
+    if "relu" in scopes:  # Also within those of the layer before it.
+        return "relu and sums"
     for part, known in _SCOPES.items():
         if scopes & known:
             return part
-    sums = kind.rpartition("_Mkl")[2] in _SUMS or "relu" in scopes
+    sums = kind.rpartition("_Mkl")[2] in _SUMS
     return "relu and sums" if sums else "other"
 
 

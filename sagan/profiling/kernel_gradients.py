@@ -19,7 +19,8 @@ FORMS = {"framework": False, "products": True}
 def convolutions(generator, discriminator, batch_size: int) -> set[Operation]:
     """Returns the 3x3 and 5x5 convolutions whose kernels a step updates.
 
-    The discriminator's update sees real and generated images together.
+    Equal ones once. The discriminator's update sees real and generated images
+    together.
     """
     return {
         layer_operation(layer, images)
@@ -43,7 +44,7 @@ def benchmark(
 
     Yields:
         A row for each: the operation, the rule's choice, and for either form
-        the median seconds, the quartiles and the gigaflops a second.
+        the median seconds and the quartiles.
     """
     device = describe_machine()
     for operation in sorted(operations):

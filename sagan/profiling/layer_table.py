@@ -83,7 +83,7 @@ def _recorder(calls: list) -> Callable:
     """
     within = []  # Names made by the inner layers of each layer being called.
 
-    def record(layer, call, *args, **kwargs):
+    def record(layer, call, *args, elementwise=None, **kwargs):
         graph = tf.compat.v1.get_default_graph()
         place, first = len(calls), len(graph.get_operations())
         calls.append(None)
@@ -94,7 +94,7 @@ def _recorder(calls: list) -> Callable:
         if within:
             within[-1] |= made
         calls[place] = layer, tuple(outputs.shape[1:]), own
-        return outputs
+        return elementwise.relu(outputs) if elementwise else outputs
 
     return record
 

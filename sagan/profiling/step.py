@@ -25,7 +25,7 @@ REWRITES = {
     "skip_bias": ("build_generator",),
     "product_gradient": ("build_generator", "build_discriminator"),
     "integer_relu": ("build_generator", "build_discriminator"),
-    "one_pass": ("build_generator", "build_discriminator"),
+    "fused_elementwise": ("build_generator", "build_discriminator"),
     "fused_adam": ("make_optimizers",),
 }
 

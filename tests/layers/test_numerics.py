@@ -1,5 +1,7 @@
 """The check at the start of a run refuses what a processor gets wrong."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,13 +9,14 @@ from tiny_gan import make_gan
 
 from sagan.config import parse_config
 from sagan.discriminator import build_discriminator
-from sagan.layers import pointwise
+from sagan.layers import kernel_gradient, pointwise
 from sagan.layers.numerics import check_networks, deviations
 from sagan.layers.numerics.check import check_operations
 from sagan.layers.numerics.operations import (
     CONV,
     CONV5,
     DEPTHWISE,
+    DOWN,
     UP,
     Operation,
     network_operations,
@@ -137,6 +140,30 @@ def test_a_wrong_convolution_is_refused(name, monkeypatch):
     operations = [Operation(name, "float16", (2, 8, 8, 4), (3, 3, 4, 4))]
     with pytest.raises(ValueError, match=f"The {name} is wrong in float16"):
         check_operations(operations, MACHINE)
+
+
+@pytest.mark.parametrize("name", [CONV, UP])
+def test_a_wrong_product_is_refused_and_has_another_form(name, monkeypatch):
+    right = kernel_gradient._products
+    monkeypatch.setattr(
+        kernel_gradient, "_products", lambda *a: 1.05 * right(*a)
+    )
+    shapes = (2, 8, 8, 4), (3, 3, 4, 4)
+    operation = Operation(name, "bfloat16", *shapes, products=True)
+    message = f"The {name} is wrong .* Set product_gradient = False"
+    with pytest.raises(ValueError, match=message):
+        check_operations([operation], MACHINE)
+    check_operations([dataclasses.replace(operation, products=False)], MACHINE)
+
+
+def test_both_forms_of_a_network_are_checked(monkeypatch):
+    monkeypatch.setattr(kernel_gradient, "on_cpu", lambda: True)
+    discriminator = build_discriminator(
+        32, base_channels=8, attention_resolutions=()
+    )
+    operations = network_operations(discriminator, 16)
+    found = {(o.name, o.products) for o in operations}
+    assert {(CONV, True), (CONV, False), (DOWN, False)} <= found
 
 
 @pytest.mark.parametrize(

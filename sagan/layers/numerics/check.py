@@ -82,7 +82,6 @@ def check_operations(
     ]
     if not wrong:
         return
-    # A convolution has no other implementation: its dtype has to go.
     wrong.sort(key=_order)
     worst = wrong[0]
     name, dtype = worst.operation.name, worst.operation.dtype
@@ -90,7 +89,7 @@ def check_operations(
         same = [o for o in operations if o.name == name and o.dtype == dtype]
         name, fix = f"POINTWISE = {name!r}", _others(same, mode, gradients)
     else:
-        name, fix = f"The {name}", _without_dtype(dtype)
+        name, fix = f"The {name}", _other_form(worst.operation, mode, gradients)
     raise ValueError(f"{name} is wrong in {dtype} on {machine}: {worst}. {fix}")
 
 
@@ -122,6 +121,20 @@ def _others(wrong, mode, gradients):
     if not right:
         return f"None of the others is right. {_without_dtype(dtype)}"
     return f"Right here: {', '.join(right)}. Set POINTWISE = {right[0]!r}."
+
+
+def _other_form(wrong, mode, gradients):
+    """Returns advice on a convolution that is not pointwise.
+
+    The framework's form has no other: its dtype has to go.
+    """
+    framework = dataclasses.replace(wrong, products=False)
+    if wrong.products and not any(
+        deviation.is_wrong
+        for deviation in deviations([framework], mode, gradients)
+    ):
+        return "Set product_gradient = False in both builders."
+    return _without_dtype(wrong.dtype)
 
 
 def _without_dtype(dtype):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagan.layers import one_pass
+from sagan.layers import fused_elementwise
 from sagan.layers.elementwise import Elementwise
+from sagan.layers.fused_elementwise import fusing
 
-SEVERAL = Elementwise(one_pass=False)
+SEVERAL = Elementwise(fused=False)
 # Of numbers, and of sums, which are over 300 positions.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 3e-3}
 SHAPE = (4, 30, 10, 6)
@@ -16,8 +17,10 @@ SHAPE = (4, 30, 10, 6)
 @pytest.fixture
 def one(monkeypatch):
     """What a network calls, where one pass always pays."""
-    monkeypatch.setattr(one_pass, "_FEWEST_NUMBERS", 1)
-    return Elementwise()
+    monkeypatch.setattr(fused_elementwise, "_FEWEST_NUMBERS", 1)
+    monkeypatch.setattr(fused_elementwise, "on_cpu", lambda: True)
+    with fusing():
+        yield Elementwise()
 
 
 def draw(dtype, *shapes):
@@ -33,7 +36,7 @@ def gradients(function, *operands):
     def run(*operands):
         with tf.GradientTape() as tape:
             tape.watch(operands)
-            outputs = function(*operands, training=True)
+            outputs = function(*operands)
         direction = tf.random.stateless_uniform(outputs.shape, [3, 4])
         direction = tf.cast(direction, outputs.dtype)
         return outputs, *tape.gradient(outputs, operands, direction)
@@ -56,7 +59,7 @@ def test_values_and_gradients_of_affine_relu(one, parameter, dtype, tolerance):
     found = gradients(one.affine_relu, *operands)
     wide = [tf.cast(operand, tf.float64) for operand in operands]
 
-    def definition(inputs, gain, bias, training):
+    def definition(inputs, gain, bias):
         return tf.nn.relu(inputs * gain + bias)
 
     check_equal(found, gradients(definition, *wide), tolerance)
@@ -68,9 +71,7 @@ def test_a_bias_alone(one):
     operands = draw("float32", SHAPE, (6,))
 
     def without_gain(elementwise):
-        return lambda inputs, bias, training: elementwise.affine_relu(
-            inputs, None, bias, training
-        )
+        return lambda inputs, bias: elementwise.affine_relu(inputs, None, bias)
 
     found = gradients(without_gain(one), *operands)
     check_equal(found, gradients(without_gain(SEVERAL), *operands), 1e-5)
@@ -98,7 +99,7 @@ def test_a_gradient_penalty_has_the_same_gradients(one):
                 outer.watch(operands)
                 with tf.GradientTape() as inner:
                     inner.watch(operands[0])
-                    outputs = elementwise.affine_relu(*operands, training=True)
+                    outputs = elementwise.affine_relu(*operands)
                     total = tf.reduce_sum(outputs**3)
                 gradient = inner.gradient(total, operands[0])
                 penalty = tf.reduce_sum(tf.square(gradient))
@@ -119,20 +120,23 @@ def test_nan_shows(one, dtype):
     )
 
 
-def test_only_training_of_a_graph_on_a_cpu_compiles(one, monkeypatch):
+def test_only_updates_of_a_graph_on_a_cpu_compile(one, monkeypatch):
     """A network that is exported, or run by hand, has TensorFlow's own."""
     large = tf.TensorSpec(SHAPE)
-    bias = tf.ones([6])
 
-    def compiles(spec, training):
+    def compiles(spec):
         function = tf.function(
-            lambda x: one.affine_relu(x, None, bias, training), autograph=False
+            lambda x: one.affine_relu(x, None, tf.ones([6])), autograph=False
         ).get_concrete_function(spec)
         return any("Call" in o.type for o in function.graph.get_operations())
 
-    assert compiles(large, training=True)
-    assert not compiles(large, training=False)
-    assert not compiles(tf.TensorSpec([None, *SHAPE[1:]]), training=True)
-    assert not one_pass.pays(tf.ones(SHAPE))  # Outside a graph.
-    monkeypatch.setattr(one_pass, "on_cpu", lambda: False)
-    assert not compiles(large, training=True)
+    assert compiles(large)
+    with fusing(False):
+        assert not compiles(large)
+    assert not compiles(tf.TensorSpec([None, *SHAPE[1:]]))
+    assert not fused_elementwise.pays(tf.ones(SHAPE))  # Outside a graph.
+    monkeypatch.setattr(fused_elementwise, "_FEWEST_NUMBERS", 10**6)
+    assert not compiles(large)
+    monkeypatch.setattr(fused_elementwise, "_FEWEST_NUMBERS", 1)
+    monkeypatch.setattr(fused_elementwise, "on_cpu", lambda: False)
+    assert not compiles(large)

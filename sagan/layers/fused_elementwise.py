@@ -1,8 +1,11 @@
-"""Elementwise operations as one pass over memory, compiled by XLA.
+"""Elementwise operations in one pass over memory, compiled by XLA.
 
 On a CPU, TensorFlow reads and writes all numbers once for each of them, which
 takes as long as the convolutions where those are fast.
 """
+
+import contextlib
+import contextvars
 
 import tensorflow as tf
 
@@ -12,15 +15,31 @@ from sagan.layers.device import on_cpu
 
 # Below, starting a compiled function takes as long as the passes it saves.
 _FEWEST_NUMBERS = 2**17
+_allowed = contextvars.ContextVar("allowed", default=False)
+
+
+@contextlib.contextmanager
+def fusing(allowed: bool = True):
+    """Allows compiled functions in the graph that is traced inside.
+
+    Updates do. A network that is exported, or called by hand, consists of
+    TensorFlow's operations.
+    """
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
 
 
 def pays(inputs) -> bool:
-    """Returns whether one compiled pass over `inputs` is faster than several.
+    """Returns whether a compiled function may be called, and is faster.
 
     That is not tried without a graph, where each call would be compiled.
     """
     return (
-        not tf.executing_eagerly()
+        _allowed.get()
+        and not tf.executing_eagerly()
         and inputs.shape.is_fully_defined()
         and inputs.shape.num_elements() >= _FEWEST_NUMBERS
         and on_cpu()
@@ -44,12 +63,17 @@ def affine_relu(inputs, gain, bias):
         return tf.cast(tf.maximum(values + bias, 0.0), inputs.dtype)
 
     def gradients(outputs, gradient, inputs, *gain):
-        """Of the inputs; times the inputs; and of the sum."""
+        """Of the inputs; and, to be summed, of gain and bias."""
         kept = tf.where(outputs > 0, tf.cast(gradient, tf.float32), 0.0)
-        found = [kept]
+        terms = [kept]
+        d_inputs = kept
         for factor in gain:
-            found = [kept * factor, kept * tf.cast(inputs, tf.float32), kept]
-        return [tf.cast(values, inputs.dtype) for values in found]
+            terms = [kept * tf.cast(inputs, tf.float32), kept]
+            d_inputs *= factor
+        # float16 has not the range for products of loss-scaled gradients.
+        if inputs.dtype == tf.bfloat16:
+            terms = [tf.cast(term, tf.bfloat16) for term in terms]
+        return tf.cast(d_inputs, inputs.dtype), *terms
 
     @tf.custom_gradient
     def run(inputs, *parameters):
@@ -60,7 +84,6 @@ def affine_relu(inputs, gain, bias):
                 d_inputs, *terms = _compiled(gradients)(
                     outputs, gradient, inputs, *parameters[:-1]
                 )
-                terms = terms or [d_inputs]
                 return d_inputs, *map(sum_like, terms, parameters)
 
         return outputs, backward
