@@ -41,6 +41,7 @@ def main(argv):
         from sagan.profiling.kernel_gradients import (
             FORMS,
             benchmark,
+            chosen_form,
             convolutions,
         )
         from sagan.profiling.tables import write_table
@@ -63,10 +64,10 @@ def main(argv):
                 "%-22s %-20s framework %8.2f ms, products %8.2f ms; rule: %s",
                 *(row[key] for key in ("convolution", "shape")),
                 *(1e3 * row[form] for form in FORMS),
-                row["rule"],
+                chosen_form(row),
             )
         sums = {form: sum(row[form] for row in rows) for form in FORMS}
-        sums["rule"] = sum(row[row["rule"]] for row in rows)
+        sums["rule"] = sum(row[chosen_form(row)] for row in rows)
         logging.info("Wrote %s.", out)
         print(", ".join(f"{k} {1e3 * v:.1f} ms" for k, v in sums.items()))
 

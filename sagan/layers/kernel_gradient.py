@@ -14,7 +14,7 @@ from sagan.layers.device import on_cpu
 # Up to so many positions for each channel the products have not been slower;
 # float16, which CPUs are slow in anyway, is taken for bfloat16
 # (docs/performance.md).
-_POSITIONS_PER_CHANNEL = {"float32": 4, "bfloat16": 32, "float16": 32}
+_POSITIONS_PER_CHANNEL = {"float32": 4, "bfloat16": 16, "float16": 16}
 
 
 def pays(dtype: str, positions: int, kernel_shape) -> bool:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import tensorflow as tf
 
 from sagan.layers.conv import Conv3x3
+from sagan.layers.kernel_gradient import pays
 from sagan.layers.numerics.deviations import apply_operation
 from sagan.layers.numerics.operations import Operation, layer_operation
 from sagan.layers.spectral_norm import kernel_layers
@@ -39,12 +40,12 @@ def benchmark(
     """Times both forms of each gradient against each other, compiled.
 
     Args:
-        operations: As from `convolutions`; `products` is what the rule chose.
+        operations: As from `convolutions`.
         samples: Samples of each timing.
 
     Yields:
-        A row for each: the operation, the rule's choice, and for either form
-        the median seconds and the quartiles.
+        A row for each: the operation, and for either form the median seconds
+        and the quartiles.
     """
     device = describe_machine()
     for operation in sorted(operations):
@@ -62,7 +63,6 @@ def benchmark(
             "shape": str(operation),
             "positions": operation.fewest_positions,
             "channels": min(operation.kernel[2:]),
-            "rule": "products" if operation.products else "framework",
         }
         for name, timing in timings.items():
             row |= {
@@ -71,6 +71,13 @@ def benchmark(
                 f"{name}_upper": timing.upper,
             }
         yield row
+
+
+def chosen_form(row: Mapping[str, object]) -> str:
+    """Returns the form that a network computes the gradient of a row in."""
+    channels = [int(row["channels"])] * 4
+    products = pays(row["dtype"], int(row["positions"]), channels)
+    return "products" if products else "framework"
 
 
 def _make_call(operation, products):

@@ -1,12 +1,15 @@
 """What the benchmark of kernel gradients measures."""
 
-import dataclasses
-
 from sagan.discriminator import build_discriminator
 from sagan.generator import build_generator
 from sagan.layers import kernel_gradient
 from sagan.layers.numerics.operations import CONV, DOWN, UP, Operation
-from sagan.profiling.kernel_gradients import benchmark, convolutions
+from sagan.profiling.kernel_gradients import (
+    FORMS,
+    benchmark,
+    chosen_form,
+    convolutions,
+)
 
 SETTINGS = {
     "image_size": 32,
@@ -35,12 +38,13 @@ def test_convolutions_are_those_whose_kernels_a_step_updates(monkeypatch):
     assert {o.inputs for o in found if o.products} == {(3, 4, 4, 16)}
 
 
-def test_rows_have_both_forms():
-    operation = Operation(UP, "bfloat16", (1, 4, 4, 8), (3, 3, 8, 8))
-    chosen = dataclasses.replace(operation, products=True)
-    rows = list(benchmark([operation, chosen], samples=3))
-    assert [row["rule"] for row in rows] == ["framework", "products"]
-    for row in rows:
-        assert row["shape"] == "1x4x4x8->8"
-        for form in ("framework", "products"):
-            assert 0 < row[f"{form}_lower"] <= row[form] <= row[f"{form}_upper"]
+def test_rows_have_both_forms(monkeypatch):
+    operation = Operation(UP, "bfloat16", (1, 4, 4, 8), (3, 3, 8, 16))
+    (row,) = benchmark([operation], samples=3)
+    assert row["shape"] == "1x4x4x8->16"
+    assert (row["positions"], row["channels"]) == (16, 8)
+    for form in FORMS:
+        assert 0 < row[f"{form}_lower"] <= row[form] <= row[f"{form}_upper"]
+    monkeypatch.setattr(kernel_gradient, "on_cpu", lambda: True)
+    assert chosen_form(row) == "products"
+    assert chosen_form(row | {"positions": 1000}) == "framework"
