@@ -55,15 +55,18 @@ def seconds_by_part(
             call()
             wait()
         tf.profiler.experimental.stop()
-        sums = collections.defaultdict(PartSeconds)
+        sums, fusions = collections.defaultdict(PartSeconds), 0.0
         for name, kind, seconds in _operations(folder):
+            if _FUSION.fullmatch(kind):
+                fusions += seconds
+                continue
             part = sums[part_of(name, kind)]
             if _PRODUCT.search(kind):
                 part.products += seconds / calls
             else:
                 part.rest += seconds / calls
-    if not sums["3x3 convolutions"].products:
-        return {}  # XLA compiled them too.
+    if "3x3 convolutions" in sums:  # Else XLA compiled all of them.
+        sums["relu and sums"].rest += fusions / calls
     return {part: sums[part] for part in PARTS if part in sums}
 
 
