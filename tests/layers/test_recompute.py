@@ -77,6 +77,8 @@ def test_a_graph_holds_less_and_computes_the_same():
         "updates": [g_update],
         "base_channels": 4,
         "attention_resolutions": (),
+        # It holds less by itself.
+        "fused_elementwise": False,
     }
     plain = run_updates(**settings)
     again = run_updates(recompute=True, **settings)
@@ -92,7 +94,7 @@ def test_a_graph_holds_less_and_computes_the_same():
     )
     assert same == filters > 0
     # By the graph: what an allocator holds depends on what it held before.
-    assert peak_bytes(graphs[1]) < 0.9 * peak_bytes(graphs[0])
+    assert peak_bytes(graphs[1]) < 0.8 * peak_bytes(graphs[0])
 
 
 def test_xla_computes_the_same(request):
