@@ -63,13 +63,12 @@ def affine_relu(inputs, gain, bias):
         return tf.cast(tf.maximum(values + bias, 0.0), inputs.dtype)
 
     def gradients(outputs, gradient, inputs, *gain):
-        """Of the inputs; and, to be summed, of gain and bias."""
+        """Of the inputs; and with a gain, to be summed, of gain and bias."""
         kept = tf.where(outputs > 0, tf.cast(gradient, tf.float32), 0.0)
-        terms = [kept]
-        d_inputs = kept
+        d_inputs, terms = kept, []
         for factor in gain:
-            terms = [kept * tf.cast(inputs, tf.float32), kept]
             d_inputs *= factor
+            terms = [kept * tf.cast(inputs, tf.float32), kept]
         # float16 has not the range for products of loss-scaled gradients.
         if inputs.dtype == tf.bfloat16:
             terms = [tf.cast(term, tf.bfloat16) for term in terms]
@@ -84,6 +83,7 @@ def affine_relu(inputs, gain, bias):
                 d_inputs, *terms = _compiled(gradients)(
                     outputs, gradient, inputs, *parameters[:-1]
                 )
+                terms = terms or [d_inputs]  # That of a bias alone.
                 return d_inputs, *map(sum_like, terms, parameters)
 
         return outputs, backward
