@@ -1,8 +1,8 @@
 """Convolutions whose kernel gradient is a few matrix products.
 
 oneDNN's own is slow on a CPU where a kernel is large beside its maps: with AMX,
-from 1024 to 1024 channels at 8x8, the products are 28 to 35 times as fast
-(docs/performance.md).
+from 1024 to 1024 channels at 8x8, the products are 28 to 35 times as fast on one
+core (docs/performance.md).
 """
 
 import math
@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from sagan.layers.device import on_cpu
 
-# Up to so many positions for each channel the products have not been slower;
-# float16, which CPUs are slow in anyway, is taken for bfloat16
-# (docs/performance.md).
+# Up to so many positions for each channel the products have been faster, or at
+# most a tenth slower; float16, which CPUs are slow in anyway, is taken for
+# bfloat16 (docs/performance.md).
 _POSITIONS_PER_CHANNEL = {"float32": 4, "bfloat16": 16, "float16": 16}
 
 
