@@ -1,8 +1,8 @@
 """Convolutions whose kernel gradient is a few matrix products.
 
 oneDNN's own is slow on a CPU where a kernel is large beside its maps: with AMX,
-from 1024 to 1024 channels at 8x8, the products are 28 to 35 times as fast on one
-core (docs/performance.md).
+from 1024 to 1024 channels at 8x8, the products are 28 to 35 times as fast on
+one core (docs/performance.md).
 """
 
 import math
