@@ -3,15 +3,16 @@
 In an environment of its own, since PyTorch and TensorFlow in one process crash:
 
   python -m venv peer
-  peer/bin/pip install torch torchvision scikit-image scikit-learn tensorboard
-  peer/bin/pip install --no-deps torch-mimicry
+  peer/bin/pip install torch torchvision absl-py tensorboard scikit-image \\
+    scikit-learn
+  peer/bin/pip install --no-deps torch-mimicry  # 0.1.16, with torch 2.14.1
   peer/bin/python scripts/benchmark_peer.py --size=32 --precision=bfloat16
   env MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=99999999999 \\
     MALLOC_TOP_PAD_=67108864 peer/bin/python scripts/benchmark_peer.py
 
-The networks have as many parameters as those of configs/cifar10.gin and the
-generator of configs/imagenet128.gin; the discriminator of 128 pixels has fewer.
-The last line is that of scripts/benchmark_step.py.
+The networks are those of configs/cifar10.gin and configs/imagenet128.gin, with
+as many parameters but for the discriminator of 128 pixels, which has fewer. The
+line is the one that scripts/benchmark_step.py prints for each form.
 """
 
 import importlib.machinery

@@ -6,7 +6,8 @@
   python scripts/benchmark_pointwise.py --compare=old.csv,new.csv
 
 Writes pointwise_NAME.csv, after each shape, and .png to --out. What cannot be
-told apart from the fastest, by the quartiles of its samples, is a tie.
+told apart from the fastest, by the quartiles of its samples, is a tie. Prints
+seconds of all shapes together.
 """
 
 import pathlib
@@ -28,7 +29,11 @@ flags.DEFINE_integer(
     "Images in a batch; the config's if not given.",
     lower_bound=1,
 )
-flags.DEFINE_list("dtypes", ["float32"], "float32, bfloat16, float16.")
+flags.DEFINE_list(
+    "dtypes",
+    None,
+    "float32, bfloat16, float16; the config's if not given.",
+)
 flags.DEFINE_list("modes", ["function"], "eager, function, jit.")
 flags.DEFINE_list("implementations", None, "Some only; all if not given.")
 flags.DEFINE_integer("samples", 15, "Samples of each timing.", lower_bound=3)
@@ -79,12 +84,16 @@ def _measure():
     from sagan.runs.files import check_writable
 
     implementations = FLAGS.implementations or list(IMPLEMENTATIONS)
-    check_choices("--dtypes", FLAGS.dtypes, timed.DTYPES)
     check_choices("--modes", FLAGS.modes, timed.MODES)
     check_choices("--implementations", implementations, tuple(IMPLEMENTATIONS))
     parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
+    generator = build_generator()
+    dtypes = FLAGS.dtypes
+    if dtypes is None:
+        dtypes = [generator.compute_dtype]
+    check_choices("--dtypes", dtypes, timed.DTYPES)
     shapes = pointwise_shapes(
-        build_generator(),
+        generator,
         build_discriminator(),
         FLAGS.batch_size or config_batch_size(),
     )
@@ -97,7 +106,7 @@ def _measure():
     rows = []
     for group in timed.benchmark(
         sorted(shapes),
-        FLAGS.dtypes,
+        dtypes,
         FLAGS.modes,
         implementations,
         FLAGS.samples,

@@ -6,11 +6,16 @@
   python scripts/benchmark_step.py --gin_config=configs/cifar10.gin \\
     --with_data --data_dir=DIR   # also with its images: what input costs
 
-Writes step_NAME.csv, _parts.csv and .png to --out. --compare=plain times the
-step without the exact rewrites of docs/performance.md in turn with the one that
-has them all, --compare=fused_norm the step without that one,
---compare="make_objective.r1 = 0.1" the config with that binding in turn with
-the config alone. The last line is the ratio of the two.
+Takes minutes, most of them until the first step. Prints seconds, FLOP/s also as
+a share of those of the machine's best convolution ("of conv"), the memory that
+a call holds beyond weights and batch ("holds"), and what the operations of a
+step are. Writes step_NAME.csv, _parts.csv and .png to --out.
+
+--compare=plain times the step without the exact rewrites of docs/performance.md
+in turn with the one that has them all, --compare=fused_norm the step without
+that one, --compare="make_objective.r1 = 0.1" the config with that binding in
+turn with the config alone. The last line is the ratio of the two; those of
+several rewrites, each left out by itself, do not multiply to that of all.
 """
 
 import pathlib

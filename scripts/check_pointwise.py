@@ -4,11 +4,10 @@
   python scripts/check_pointwise.py --gin_config=configs/celeba.gin
 
 Compares every implementation, values and both gradients, with products in
-float64. Prints the largest error of each, in units of what rounding explains;
-above 1 is wrong. Then the other convolutions and the biases, which have one
-implementation, pass the check that a run starts with. The exit status is 1 if
-anything is wrong. Without a config it takes all networks in configs/. TF32 is
-off.
+float64, and prints the largest error of each. Then the other convolutions and
+the biases, which have one implementation, pass the check that a run starts
+with. The exit status is 1 if anything is wrong, be it what the config has or
+not. Without a config it takes all networks in configs/. TF32 is off.
 """
 
 import dataclasses
@@ -52,6 +51,7 @@ def _check():
     started = time.perf_counter()
     shapes, others = _networks()
     worst, wrong = conformance.check(shapes, FLAGS.dtypes, FLAGS.modes)
+    print("Largest errors; 1 is what rounding explains, more is wrong.")
     print(f"{'':18}" + "".join(f"{name:>16}" for name in IMPLEMENTATIONS))
     for dtype in FLAGS.dtypes:
         for mode in FLAGS.modes:
@@ -60,6 +60,10 @@ def _check():
             print(f"{dtype:10}{mode:8}{line}")
     for case in wrong:
         print("WRONG:", *case)
+    for dtype in FLAGS.dtypes:
+        mistaken = {name for name, _, of, *_ in wrong if of == dtype}
+        names = [name for name in IMPLEMENTATIONS if name not in mistaken]
+        print(f"Right in {dtype}: {', '.join(names)}.")
     right = _check_others(others, describe_machine()) and not wrong
     print(
         f"{len(worst) * len(shapes)} rows: {len(IMPLEMENTATIONS)} "

@@ -121,18 +121,29 @@ def _rates(shape, dtype, backward, ceilings, seconds):
 
 
 def tally(rows: Iterable[dict[str, object]]) -> list[str]:
-    """Returns lines on how often each implementation was fastest, or tied."""
-    groups = collections.defaultdict(collections.Counter)
+    """Returns lines on how long each implementation took, and how it compares.
+
+    That is at all shapes together, at worst relative to the fastest of a
+    shape, and at how many shapes it was the fastest, tied or slower.
+    """
+    groups = collections.defaultdict(lambda: collections.defaultdict(dict))
     for row in rows:
         group = " ".join((row["dtype"], row["mode"], row["pass"]))
-        groups[group][row["implementation"], row["verdict"]] += 1
-    names = dict.fromkeys(n for counts in groups.values() for n, _ in counts)
+        groups[group][row["implementation"]][row["shape"]] = row
     lines = []
-    for group, counts in groups.items():
+    for group, table in groups.items():
+        best = {
+            shape: min(mine[shape]["median"] for mine in table.values())
+            for shape in next(iter(table.values()))
+        }
         lines.append(group)
-        lines += [
-            f"  {name:16} fastest {counts[name, 'fastest']:3}  "
-            f"tie {counts[name, 'tie']:3}  slower {counts[name, 'slower']:3}"
-            for name in names
-        ]
+        for name, mine in table.items():
+            count = collections.Counter(r["verdict"] for r in mine.values())
+            total = sum(row["median"] for row in mine.values())
+            worst = max(mine[shape]["median"] / best[shape] for shape in best)
+            lines.append(
+                f"  {name:16} {total:9.4f} s  at worst {worst:6.2f} times  "
+                f"fastest {count['fastest']:3}  tie {count['tie']:3}  "
+                f"slower {count['slower']:3}"
+            )
     return lines

@@ -61,29 +61,27 @@ def rows(report: Report) -> list[dict[str, object]]:
 def part_rows(report: Report) -> list[dict[str, object]]:
     """Returns one row for each form and part of a step.
 
-    Operations overlap, so their seconds may add up to more than a step's: then
-    those of the step are shared out among the parts in proportion. What is
-    left of a step that they do not fill is in no part.
+    Operations overlap, so their seconds may add up to more than a step's, and
+    the rate of one is that beside others. Shares are of all of them, or of the
+    step if they do not fill it.
     """
     table = []
     for form, parts in report.seconds.items():
         flops = flops_by_part(report.steps[form].costs)
-        step = report.timings[form, "step"].median
         total = sum(part.total for part in parts.values())
-        scale = min(1.0, step / total) if total else 1.0
+        whole = max(total, report.timings[form, "step"].median)
         for name, part in parts.items():
-            products = part.products * scale
-            rate = flops.get(name, 0) / products if products else 0.0
+            work = flops.get(name, 0)
+            rate = work / part.products if part.products else 0.0
             table.append(
                 {
                     "form": form,
                     "part": name,
-                    "seconds": part.total * scale,
-                    "share": part.total * scale / step,
-                    "product_share": products / step,
-                    "gflop": flops.get(name, 0) / 1e9,
+                    "operation_seconds": part.total,
+                    "share": part.total / whole,
+                    "product_share": part.products / whole,
+                    "gflop": work / 1e9,
                     "gflops": rate / 1e9,
-                    "share_of_conv": rate / report.ceilings.conv,
                 }
             )
     return table
@@ -148,22 +146,25 @@ def _call_line(row):
 
 
 def _part_lines(form, parts):
-    """Returns a line for each part of a step, and the share of products."""
-    by_name = {row["part"]: row for row in parts}
-    if CONVOLUTIONS not in by_name:
+    """Returns a line for each part of a step, and what are not products."""
+    if CONVOLUTIONS not in [row["part"] for row in parts]:
         return [f"{form}: its operations cannot be told apart (XLA)"]
-    text = [f"{form}: a step by part: seconds, share, GFLOP/s"]
+    text = [
+        f"{form}: operations of a step, which overlap:",
+        f"  {'part':22}{'seconds':>8}{'share':>8}{'other':>8}{'GFLOP/s':>9}",
+    ]
+    others = 0.0
     for row in parts:
+        other = row["share"] - row["product_share"]
+        others += other
         rate = f"{row['gflops']:9.0f}" if row["gflops"] >= 1 else ""
         text.append(
-            f"  {row['part']:22}{row['seconds']:8.4f} s{row['share']:8.1%}"
-            f"{rate}"
+            f"  {row['part']:22}{row['operation_seconds']:8.4f}"
+            f"{row['share']:8.1%}{other:8.1%}{rate}"
         )
-    products = sum(row["product_share"] for row in parts)
     return [
         *text,
-        f"  3x3 convolutions at {by_name[CONVOLUTIONS]['share_of_conv']:.0%} "
-        f"of the ceiling; outside convolutions and products {1 - products:.0%}",
+        f"  neither convolution nor matrix product (other): {others:.0%}",
     ]
 
 

@@ -1,7 +1,9 @@
 """The name of this machine, and the memory a process has held on it."""
 
 import os
+import pathlib
 import platform
+import re
 import resource
 import sys
 
@@ -11,7 +13,8 @@ import tensorflow as tf
 def describe_machine() -> str:
     """Returns the name of the accelerator, or of the processor and its cores.
 
-    As in "2 cores of AMD EPYC-Milan Processor".
+    As in "2 cores of AMD EPYC-Milan Processor", or "2 cores of Intel(R) Xeon(R)
+    Processor with AMX" for a processor with instructions for 16-bit products.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -42,10 +45,11 @@ def _cores():
 
 def _processor():
     try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+        text = pathlib.Path("/proc/cpuinfo").read_text()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        text = ""
+    model = re.search(r"^model name\s*: *(.*\S)", text, re.MULTILINE)
+    if not model:
+        return platform.processor() or platform.machine()
+    amx = " with AMX" if re.search(r"\bamx_bf16\b", text) else ""
+    return model[1] + amx

@@ -121,12 +121,17 @@ def test_what_is_no_table_is_named(tmp_path):
         tables.read_table(path)
 
 
-def test_a_tally_counts_verdicts_by_dtype_mode_and_pass():
-    rows = [*_rows(1.0), *_rows(1.0), *_rows(1.0, mode="eager")]
-    rows[0]["verdict"] = "fastest"
-    lines = tally(rows)
+def test_a_tally_adds_up_shapes_by_dtype_mode_and_pass():
+    rows = [*_rows(3.0), *_rows(2.0), *_rows(1.0, mode="eager")]
+    for row, shape in zip(rows[:4], "aabb", strict=True):
+        row["shape"] = shape
+    rows[1]["median"] = 2.0  # Of the second implementation, at shape "a".
+    rows[0]["verdict"], rows[2]["verdict"] = "slower", "fastest"
+    lines = [" ".join(line.split()) for line in tally(rows)]
     assert lines[0] == "float32 jit both"
-    assert " ".join(lines[1].split()) == "conv2d fastest 1 tie 0 slower 1"
+    assert lines[1] == (
+        "conv2d 5.0000 s at worst 2.00 times fastest 1 tie 0 slower 1"
+    )
     assert lines[3] == "float32 eager both"
     assert len(lines) == 6
 
@@ -187,14 +192,16 @@ def test_a_bad_flag_gets_one_clear_error():
 
 
 def test_the_command_writes_a_table_and_a_plot(tmp_path):
+    """Of the config's dtype, if no other is named."""
     result = command(
+        "--gin_bindings=PRECISION='mixed_bfloat16'",
         "--batch_size=1",
         "--samples=3",
         "--implementations=conv2d,gemm",
         f"--out={tmp_path}",
     )
     assert result.returncode == 0, result.stderr
-    assert "float32 function both" in result.stdout
+    assert "bfloat16 function both" in result.stdout
     rows = tables.read_table(tmp_path / "pointwise_synthetic.csv")
     assert {row["implementation"] for row in rows} == {"conv2d", "gemm"}
     assert (tmp_path / "pointwise_synthetic.png").stat().st_size > 5000
