@@ -130,6 +130,7 @@ def plan_runs(
     gin_configs: Sequence[str] = (),
     gin_bindings: Sequence[str] = (),
     data_dir: str | None = None,
+    first_seed: int = 0,
 ) -> list[Run]:
     """Checks the config of every arm and returns the runs of a sweep.
 
@@ -141,11 +142,12 @@ def plan_runs(
     Args:
         experiment: What to run.
         arms: Which of its arms.
-        seeds: How many seeds, from 0 on.
+        seeds: How many seeds.
         workdir: Folder of the sweep.
         gin_configs: Files read between `base.gin` and the arm.
         gin_bindings: Settings for all arms, read last.
         data_dir: Where TFDS datasets are.
+        first_seed: The first of them.
 
     Raises:
         ValueError: If a config cannot be read, or two arms have the same
@@ -153,7 +155,7 @@ def plan_runs(
     """
     steps = _check_configs(experiment, arms, gin_configs, gin_bindings)
     runs = []
-    for seed in range(seeds):
+    for seed in range(first_seed, first_seed + seeds):
         for arm in _draw_order(experiment.name, seed, steps):
             folder = pathlib.Path(workdir) / arm / f"seed_{seed}"
             files = experiment.config_files(arm, gin_configs)

@@ -23,7 +23,14 @@ flags.DEFINE_string(
     "experiment", None, "Name of a folder beside this file.", required=True
 )
 define_path("workdir", "Folder of the sweep.", required=True)
-flags.DEFINE_integer("seeds", 3, "Seeds of each arm, from 0 on.", lower_bound=1)
+flags.DEFINE_integer("seeds", 3, "Seeds of each arm.", lower_bound=1)
+flags.DEFINE_integer(
+    "first_seed",
+    0,
+    "The first of them: past those of an earlier sweep, to confirm what it "
+    "suggested.",
+    lower_bound=0,
+)
 flags.DEFINE_list("arms", [], "Some arms only, such as conv2d,matmul.")
 flags.DEFINE_multi_string(
     "gin_config",
@@ -60,6 +67,7 @@ def main(argv):
             FLAGS.gin_config,
             FLAGS.gin_bindings,
             FLAGS.data_dir,
+            FLAGS.first_seed,
         )
     except ValueError as error:
         sys.exit(f"Error: {error}")

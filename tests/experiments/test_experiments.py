@@ -93,6 +93,11 @@ def test_the_order_of_arms_is_drawn_for_each_seed():
         for arm in order
         if arm in ("matmul", "conv2d", "dense")
     ]
+    # Seeds that begin elsewhere are those seeds.
+    later = plan_runs(experiment, experiment.arms, 2, "sweep", first_seed=18)
+    assert [(run.seed, run.arm) for run in later] == [
+        (seed, arm) for seed in (18, 19) for arm in orders[seed]
+    ]
 
 
 def test_a_binding_that_makes_arms_equal_is_an_error():
