@@ -147,7 +147,7 @@ def plan_runs(
         gin_configs: Files read between `base.gin` and the arm.
         gin_bindings: Settings for all arms, read last.
         data_dir: Where TFDS datasets are.
-        first_seed: The first of them.
+        first_seed: The first seed.
 
     Raises:
         ValueError: If a config cannot be read, or two arms have the same

@@ -27,8 +27,7 @@ flags.DEFINE_integer("seeds", 3, "Seeds of each arm.", lower_bound=1)
 flags.DEFINE_integer(
     "first_seed",
     0,
-    "The first of them: past those of an earlier sweep, to confirm what it "
-    "suggested.",
+    "First seed: above those of a sweep, to confirm what that suggested.",
     lower_bound=0,
 )
 flags.DEFINE_list("arms", [], "Some arms only, such as conv2d,matmul.")

@@ -84,14 +84,13 @@ def _measure():
     from sagan.runs.files import check_writable
 
     implementations = FLAGS.implementations or list(IMPLEMENTATIONS)
+    if FLAGS.dtypes is not None:
+        check_choices("--dtypes", FLAGS.dtypes, timed.DTYPES)
     check_choices("--modes", FLAGS.modes, timed.MODES)
     check_choices("--implementations", implementations, tuple(IMPLEMENTATIONS))
     parse_config(FLAGS.gin_config, FLAGS.gin_bindings)
     generator = build_generator()
-    dtypes = FLAGS.dtypes
-    if dtypes is None:
-        dtypes = [generator.compute_dtype]
-    check_choices("--dtypes", dtypes, timed.DTYPES)
+    dtypes = FLAGS.dtypes or [generator.compute_dtype]
     shapes = pointwise_shapes(
         generator,
         build_discriminator(),

@@ -6,8 +6,8 @@
 Compares every implementation, values and both gradients, with products in
 float64, and prints the largest error of each. Then the other convolutions and
 the biases, which have one implementation, pass the check that a run starts
-with. The exit status is 1 if anything is wrong, be it what the config has or
-not. Without a config it takes all networks in configs/. TF32 is off.
+with. The exit status is 1 if anything is wrong, whether or not the config uses
+it. Without a config it takes all networks in configs/. TF32 is off.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ def _check():
     for dtype in FLAGS.dtypes:
         mistaken = {name for name, _, of, *_ in wrong if of == dtype}
         names = [name for name in IMPLEMENTATIONS if name not in mistaken]
-        print(f"Right in {dtype}: {', '.join(names)}.")
+        print(f"Right in {dtype}: {', '.join(names) or 'none'}.")
     right = _check_others(others, describe_machine()) and not wrong
     print(
         f"{len(worst) * len(shapes)} rows: {len(IMPLEMENTATIONS)} "

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from sagan.layers.device import on_cpu
 
-# Up to so many positions for each channel the products have been faster, or at
-# most a tenth slower; float16, which CPUs are slow in anyway, is taken for
+# Up to so many positions for each channel the products have been faster, or
+# less than 15 % slower; float16, which CPUs are slow in anyway, is taken for
 # bfloat16 (docs/performance.md).
 _POSITIONS_PER_CHANNEL = {"float32": 4, "bfloat16": 16, "float16": 16}
 

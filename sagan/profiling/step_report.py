@@ -61,9 +61,9 @@ def rows(report: Report) -> list[dict[str, object]]:
 def part_rows(report: Report) -> list[dict[str, object]]:
     """Returns one row for each form and part of a step.
 
-    Operations overlap, so their seconds may add up to more than a step's, and
-    the rate of one is that beside others. Shares are of all of them, or of the
-    step if they do not fill it.
+    Operations overlap, so their seconds may add up to more than a step's, and a
+    rate is that of an operation while others run. Shares are of all of them, or
+    of the step if they do not fill it.
     """
     table = []
     for form, parts in report.seconds.items():
@@ -151,12 +151,12 @@ def _part_lines(form, parts):
         return [f"{form}: its operations cannot be told apart (XLA)"]
     text = [
         f"{form}: operations of a step, which overlap:",
-        f"  {'part':22}{'seconds':>8}{'share':>8}{'other':>8}{'GFLOP/s':>9}",
+        f"  {'part':22}{'seconds':>8}{'share':>8}{'rest':>8}{'GFLOP/s':>9}",
     ]
-    others = 0.0
+    rest = 0.0
     for row in parts:
         other = row["share"] - row["product_share"]
-        others += other
+        rest += other
         rate = f"{row['gflops']:9.0f}" if row["gflops"] >= 1 else ""
         text.append(
             f"  {row['part']:22}{row['operation_seconds']:8.4f}"
@@ -164,7 +164,7 @@ def _part_lines(form, parts):
         )
     return [
         *text,
-        f"  neither convolution nor matrix product (other): {others:.0%}",
+        f"  neither convolution nor matrix product (rest): {rest:.0%}",
     ]
 
 
