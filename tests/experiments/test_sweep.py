@@ -199,7 +199,8 @@ def test_a_run_that_another_process_makes_is_left_alone(tmp_path, caplog):
         (["--experiment=pointwse"], "Did you mean 'pointwise'?"),
         (
             ["--experiment=nothing"],
-            "There are attention, blocks, collapse, pointwise",
+            "There are attention, attention_8, attention_cifar10, blocks, "
+            "collapse, pointwise, precision, recipe_cifar10",
         ),
         (["--arms=matmull"], "Unknown arm of pointwise 'matmull'. Did you "),
         (["more"], "Unexpected argument 'more'"),
